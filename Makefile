@@ -1,0 +1,86 @@
+# Every target sets up what it needs. `make` alone lists them.
+#
+# Variables:  PYTHON=/path/to/python3.12   the interpreter of .venv (default: the newest suitable one)
+#             CHROMIUM=/path/to/chrome     the browser of the browser tests; none leaves them out
+#             PYTEST_ARGS='-k topics -x'   passed on to pytest
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run demo test test-sqlite test-postgres coverage lint format protos lock bench clean setup \
+        setup-dev browser
+
+PYTHON ?=
+CHROMIUM ?=
+PYTEST_ARGS ?=
+export PYTHON CHROMIUM
+
+python := .venv/bin/python
+# A first look needs no certificate, and only this machine can see it.
+on_localhost := HTTPS_ONLY=false
+# tests.settings reads no .env; without DATABASE_URL it makes a SQLite file of its own.
+on_sqlite := env -u DATABASE_URL DJANGO_SETTINGS_MODULE=tests.settings
+pytest := $(python) -m pytest -n 2
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.* ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.* ## /\1\t/' | sort \
+	    | while IFS=$$'\t' read -r target text; do printf '  make %-14s %s\n' "$$target" "$$text"; done
+
+run: setup ## set up, migrate, and serve EMQX and the web interface
+	$(python) manage.py migrate --noinput --verbosity 0
+	$(on_localhost) $(python) manage.py run_exhook --web 127.0.0.1:8000
+
+demo: setup-dev ## the same with sample devices and a real MQTT broker
+	$(python) manage.py migrate --noinput --verbosity 0
+	$(on_localhost) $(python) manage.py demo
+
+test: test-sqlite test-postgres ## all tests, on SQLite and then on PostgreSQL
+
+test-sqlite: setup-dev browser ## all tests, on SQLite
+	$(on_sqlite) $(pytest) $(PYTEST_ARGS)
+
+# Pure code gives the same answer on every database, and pages look the same.
+test-postgres: setup-dev ## the tests that reach a database, on a throw-away PostgreSQL
+	$(python) -m tests.postgres -- $(pytest) -m "not browser" --ignore-glob="tests/*/core" \
+	    --ignore=tests/protos --ignore=tests/test_furniture.py --ignore=tests/test_layering.py $(PYTEST_ARGS)
+
+coverage: setup-dev browser ## which lines and branches the tests on SQLite reach
+	$(on_sqlite) $(python) -m coverage run -m pytest $(PYTEST_ARGS)
+	$(python) -m coverage combine --quiet
+	$(python) -m coverage report --skip-covered
+
+lint: setup-dev ## style, types, and that migrations and protos/ are up to date
+	$(python) -m ruff check .
+	$(python) -m ruff format --check .
+	$(python) -m mypy
+	$(on_sqlite) $(python) manage.py makemigrations --check --dry-run
+	$(python) -m protos.generate --check
+
+format: setup-dev ## put the code into its standard form
+	$(python) -m ruff check --fix .
+	$(python) -m ruff format .
+
+protos: setup-dev ## generate protos/*_pb2* from the .proto files
+	$(python) -m protos.generate
+
+lock: setup-dev ## choose versions anew within requirements*.txt
+	$(python) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+	    --custom-compile-command "make lock" requirements.txt requirements-dev.txt -o requirements-dev.lock
+	$(python) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+	    --custom-compile-command "make lock" requirements.txt -c requirements-dev.lock -o requirements.lock
+
+bench: setup-dev ## the benchmarks
+	@if [ -f benchmarks/__main__.py ]; then $(python) -m benchmarks; \
+	    else echo "There are no benchmarks yet."; fi
+
+clean: ## remove everything that make made, the virtual environment included
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+setup: ## the virtual environment, with what the program needs
+	@.ci/setup runtime
+
+setup-dev: ## the virtual environment, with what the tests and tools need too
+	@.ci/setup dev
+
+browser: setup-dev ## a Chromium for the browser tests
+	@.ci/browser

@@ -1,0 +1,104 @@
+"""All writes to devices, credentials and groups. Admin, API and commands only call these."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from accounts.core.principal import CredentialKind
+from accounts.core.tokens import encode_token, generate_token, looks_like_token
+from accounts.models import Credential, Device, DeviceGroup, DeviceQuerySet
+from accounts.passwords import encode_password
+from accounts.validators import MQTT_STRING_BYTES
+
+
+@transaction.atomic
+def save_device(device: Device, groups: Iterable[DeviceGroup] | None = None) -> Device:
+    """Checks and stores a device; ``groups`` replaces its groups unless it is None.
+
+    Raises ValidationError naming each wrong field.
+    """
+    device.full_clean()
+    device.save()
+    if groups is not None:
+        device.groups.set(groups)
+    return device
+
+
+def create_device(username: str, *, groups: Iterable[DeviceGroup] = (), **fields: Any) -> Device:
+    """A new device. Raises ValidationError naming each wrong field."""
+    return save_device(Device(username=username, **fields), groups)
+
+
+def delete_devices(devices: DeviceQuerySet) -> int:
+    """Deletes devices with their credentials; the audit log keeps their names. Answers how many."""
+    _, by_model = devices.delete()
+    return by_model.get(Device._meta.label, 0)
+
+
+def set_enabled(devices: DeviceQuerySet, enabled: bool) -> int:
+    """Switches devices on or off, effective at their next publish. Answers how many changed."""
+    return devices.exclude(enabled=enabled).update(enabled=enabled)
+
+
+def save_group(group: DeviceGroup) -> DeviceGroup:
+    """Checks and stores a group. Raises ValidationError naming each wrong field."""
+    group.full_clean()
+    group.save()
+    return group
+
+
+@transaction.atomic
+def create_token(device: Device, label: str = "", expires_at: datetime | None = None) -> tuple[Credential, str]:
+    """A new token for the device. The token itself is returned once and stored nowhere."""
+    token = generate_token()
+    credential = Credential(
+        device=device, kind=CredentialKind.TOKEN, label=label, encoded=encode_token(token), expires_at=expires_at
+    )
+    credential.full_clean()
+    credential.save()
+    return credential, token
+
+
+@transaction.atomic
+def add_password(
+    device: Device, password: str, label: str = "", expires_at: datetime | None = None
+) -> Credential:
+    """A further password for the device; its other credentials stay live.
+
+    Raises ValidationError for a password that MQTT cannot carry as text.
+    """
+    _check_password(password)
+    credential = Credential(
+        device=device,
+        kind=CredentialKind.PASSWORD,
+        label=label,
+        encoded=encode_password(password),
+        expires_at=expires_at,
+    )
+    credential.full_clean()
+    credential.save()
+    return credential
+
+
+def save_credential(credential: Credential) -> Credential:
+    """Stores label, expiry and the switch of an existing credential; its secret never changes."""
+    credential.full_clean()
+    credential.save(update_fields=["label", "expires_at", "enabled"])
+    return credential
+
+
+def _check_password(password: str) -> None:
+    problem = None
+    if not password:
+        problem = "Enter a password; to admit a device without one, switch off “credential required”."
+    elif "\x00" in password or any("\ud800" <= character <= "\udfff" for character in password):
+        problem = "A password may not hold NUL or broken characters: EMQX passes on UTF-8 text only."
+    elif len(password.encode()) > MQTT_STRING_BYTES:
+        problem = f"MQTT carries passwords of at most {MQTT_STRING_BYTES:,} bytes."
+    elif looks_like_token(password):
+        problem = "This has the form of a generated token. Choose another password, or generate a token."
+    if problem:
+        raise ValidationError({"password": problem})

@@ -1,0 +1,98 @@
+"""From rows to compiled rules: which of them apply to a device, ready to be asked."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from accounts.core.networks import parse_networks
+from accounts.core.principal import Principal
+from accounts.models import Device
+from acl.core.compiled import CompiledRules, compile_rules
+from acl.core.rules import Action, Effect
+from acl.core.rules import Rule as CoreRule
+from acl.models import Policy, Rule
+
+logger = logging.getLogger(__name__)
+
+
+class PolicyBroken(Exception):
+    """A policy that applies to the device does not compile and never did in this process."""
+
+
+@dataclass(frozen=True)
+class PolicyBook:
+    """All shared policies, compiled once, and to whom they apply.
+
+    ``compiled`` holds None for a policy that does not compile and has no last good version.
+    """
+
+    compiled: Mapping[int, CompiledRules | None] = field(default_factory=dict)
+    everyone: frozenset[int] = frozenset()
+    by_group: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    broken: Mapping[int, str] = field(default_factory=dict)
+
+    def rule_sets(
+        self, principal: Principal, policy_ids: Iterable[int], own: CompiledRules
+    ) -> tuple[CompiledRules, ...]:
+        """Everything that applies: the device's own rules, its policies, its groups', everyone's.
+
+        Raises PolicyBroken: leaving out a policy could leave out a denial.
+        """
+        applying = set(policy_ids) | self.everyone
+        for group_id in principal.group_ids:
+            applying |= self.by_group.get(group_id, frozenset())
+        sets = [own] if own else []
+        for policy_id in sorted(applying & self.compiled.keys()):
+            compiled = self.compiled[policy_id]
+            if compiled is None:
+                raise PolicyBroken(self.broken[policy_id])
+            sets.append(compiled)
+        return tuple(sets)
+
+
+def load_policy_book(previous: PolicyBook | None = None) -> PolicyBook:
+    """Reads and compiles every enabled policy. What does not compile keeps its last good version."""
+    compiled: dict[int, CompiledRules | None] = {}
+    broken: dict[int, str] = {}
+    everyone: set[int] = set()
+    by_group: dict[int, set[int]] = {}
+    for policy in Policy.objects.filter(enabled=True).prefetch_related("rules", "groups"):
+        try:
+            compiled[policy.pk] = compile_rules(_core_rules(policy.rules.all(), f"policy {policy.name}"))
+        except ValueError as error:
+            broken[policy.pk] = f"policy {policy.name}: {error}"
+            compiled[policy.pk] = previous.compiled.get(policy.pk) if previous else None
+            if previous is None or previous.broken.get(policy.pk) != broken[policy.pk]:
+                logger.error("policy does not compile", extra={"policy": policy.name, "problem": str(error)})
+        if policy.everyone:
+            everyone.add(policy.pk)
+        for group in policy.groups.all():
+            by_group.setdefault(group.pk, set()).add(policy.pk)
+    return PolicyBook(
+        compiled, frozenset(everyone), {group: frozenset(ids) for group, ids in by_group.items()}, broken
+    )
+
+
+def load_own_rules(device: Device) -> CompiledRules:
+    """The rules directly on a device. Raises PolicyBroken when one does not compile."""
+    try:
+        return compile_rules(_core_rules(device.rules.all(), f"device {device.username}"))
+    except ValueError as error:
+        raise PolicyBroken(f"device {device.username}: {error}") from error
+
+
+def _core_rules(rows: Iterable[Rule], source: str) -> list[CoreRule]:
+    return [
+        CoreRule(
+            id=row.pk,
+            effect=Effect(row.effect),
+            action=Action(row.action),
+            topic_filter=row.topic_filter,
+            literal=row.literal,
+            networks=parse_networks(row.networks.splitlines()),
+            priority=row.priority,
+            source=source,
+        )
+        for row in rows
+        if row.enabled
+    ]

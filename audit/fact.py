@@ -1,0 +1,75 @@
+"""A fact: something that happened, as a value that no longer changes."""
+
+import os
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from uuid import UUID
+
+NAME_CHARACTERS = 512
+TEXT_CHARACTERS = 4096
+
+
+class Kind(StrEnum):
+    """What happened, in EMQX's names of its hooks (the spelling of v2 and v3)."""
+
+    AUTHENTICATE = "client.authenticate"
+    AUTHORIZE = "client.authorize"
+    CONNACK = "client.connack"
+    CONNECTED = "client.connected"
+    DISCONNECTED = "client.disconnected"
+    PROVIDER_LOADED = "provider.loaded"
+    PROVIDER_UNLOADED = "provider.unloaded"
+
+
+def new_event_id(now: float) -> UUID:
+    """A UUIDv7 (RFC 9562, 5.7): 48 bits of milliseconds, then random bits; sorts by time."""
+    milliseconds = int(now * 1000)
+    value = (milliseconds & (2**48 - 1)) << 80 | int.from_bytes(os.urandom(10), "big")
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0b11 << 62) | 0b10 << 62
+    return UUID(int=value)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One fact. ``time`` is when the endpoint received the hook: EMQX sends none."""
+
+    kind: Kind
+    time: float = field(default_factory=time.time)
+    allowed: bool | None = None
+    reason: str = ""
+    device_id: int | None = None
+    device: str = ""
+    client_id: str = ""
+    username: str = ""
+    address: str = ""
+    port: int = 0
+    listener_port: int = 0
+    protocol: str = ""
+    cn: str = ""
+    node: str = ""
+    cluster: str = ""
+    action: str = ""
+    topic: str = ""
+    rule_id: int | None = None
+    rule: str = ""
+    credential_id: int | None = None
+    detail: str = ""
+    id: UUID = field(default=UUID(int=0))
+
+    def __post_init__(self) -> None:
+        if not self.id.int:
+            object.__setattr__(self, "id", new_event_id(self.time))
+
+    @property
+    def at(self) -> datetime:
+        """The time as an aware datetime in UTC."""
+        return datetime.fromtimestamp(self.time, UTC)
+
+
+def bounded(text: str, characters: int = NAME_CHARACTERS) -> str:
+    """The text as a database can hold it: no NUL, and of a length that a stranger cannot choose."""
+    clean = text.replace("\x00", "\ufffd")
+    return clean if len(clean) <= characters else clean[: characters - 1] + "…"

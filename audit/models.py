@@ -1,0 +1,97 @@
+"""The audit log. Rows are facts: self-contained, appended, never changed, deleted by age only."""
+
+from django.db import models
+from django.db.models import Q
+
+from audit.fact import NAME_CHARACTERS, Kind
+
+KINDS = [
+    (Kind.AUTHENTICATE.value, "login refused"),
+    (Kind.AUTHORIZE.value, "access denied"),
+    (Kind.CONNACK.value, "connection refused"),
+    (Kind.CONNECTED.value, "connected"),
+    (Kind.DISCONNECTED.value, "disconnected"),
+    (Kind.PROVIDER_LOADED.value, "broker node attached"),
+    (Kind.PROVIDER_UNLOADED.value, "broker node detached"),
+]
+
+
+class Event(models.Model):
+    """One fact. Holds names, not foreign keys: it outlives what it tells of."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    time = models.DateTimeField(help_text="When the endpoint received the hook (UTC).")
+    kind = models.CharField(max_length=40, choices=KINDS)
+    allowed = models.BooleanField(null=True, help_text="Empty where nothing was decided.")
+    reason = models.CharField(max_length=40, blank=True)
+    device_id = models.BigIntegerField(null=True, blank=True)
+    device = models.CharField(max_length=NAME_CHARACTERS, blank=True)
+    client_id = models.CharField(max_length=NAME_CHARACTERS, blank=True)
+    username = models.CharField(max_length=NAME_CHARACTERS, blank=True)
+    address = models.GenericIPAddressField(null=True, blank=True)
+    port = models.PositiveIntegerField(default=0)
+    listener_port = models.PositiveIntegerField(default=0)
+    protocol = models.CharField(max_length=40, blank=True)
+    cn = models.CharField("certificate CN", max_length=NAME_CHARACTERS, blank=True)
+    node = models.CharField(max_length=NAME_CHARACTERS, blank=True)
+    cluster = models.CharField(max_length=NAME_CHARACTERS, blank=True)
+    action = models.CharField(max_length=10, blank=True)
+    topic = models.TextField(blank=True)
+    rule_id = models.BigIntegerField(null=True, blank=True)
+    rule = models.TextField(blank=True, help_text="The rule that decided, as it read then.")
+    credential_id = models.BigIntegerField(null=True, blank=True)
+    detail = models.TextField(blank=True, help_text="The broker’s own words: reason of a disconnect, code of a CONNACK.")
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["-time", "-id"], name="event_newest"),
+            models.Index(fields=["device", "-time"], name="event_of_device"),
+            models.Index(fields=["client_id", "-time"], name="event_of_client"),
+            models.Index(fields=["kind", "-time"], name="event_of_kind"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.device or self.client_id}".strip()
+
+
+class SessionQuerySet(models.QuerySet["Session"]):
+    """Sessions, by what one wants to know of them."""
+
+    def online(self) -> "SessionQuerySet":
+        return self.filter(disconnected_at=None)
+
+
+class Session(models.Model):
+    """The presence of one client: online from … to …, on which node. Derived from events."""
+
+    client_id = models.CharField(max_length=NAME_CHARACTERS)
+    cluster = models.CharField(max_length=NAME_CHARACTERS, blank=True)
+    node = models.CharField(max_length=NAME_CHARACTERS, blank=True)
+    device_id = models.BigIntegerField(null=True, blank=True)
+    device = models.CharField(max_length=NAME_CHARACTERS, blank=True)
+    username = models.CharField(max_length=NAME_CHARACTERS, blank=True)
+    address = models.GenericIPAddressField(null=True, blank=True)
+    port = models.PositiveIntegerField(default=0)
+    protocol = models.CharField(max_length=40, blank=True)
+    connected_at = models.DateTimeField()
+    disconnected_at = models.DateTimeField(null=True, blank=True)
+    end_reason = models.TextField(blank=True)
+
+    objects = SessionQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                name="session_one_online_per_client_id",
+                fields=["cluster", "client_id"],
+                condition=Q(disconnected_at=None),
+            )
+        ]
+        indexes = [
+            models.Index(fields=["-connected_at", "-id"], name="session_newest"),
+            models.Index(fields=["device", "-connected_at"], name="session_of_device"),
+            models.Index(fields=["cluster", "client_id", "-connected_at"], name="session_of_client"),
+        ]
+
+    def __str__(self) -> str:
+        return self.client_id

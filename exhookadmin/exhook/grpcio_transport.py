@@ -1,0 +1,89 @@
+"""The grpcio transport: gRPC's own server on an event loop.
+
+``grpc.aio`` waits for a request's body without holding a thread, so calls that were opened
+and never sent (anybody can make EMQX do that) cost the others nothing.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from exhookadmin.exhook.front import Front
+from exhookadmin.exhook.versions import VERSIONS, Method
+
+MEGABYTE = 1024 * 1024
+
+OPTIONS: list[tuple[str, Any]] = [
+    # EMQX does not honour a low limit: it would deny the devices whose calls are refused.
+    ("grpc.max_concurrent_streams", 1_000_000),
+    # Larger than any MQTT packet EMQX accepts by default (1 MB), with room for the rest.
+    ("grpc.max_receive_message_length", 4 * MEGABYTE),
+    # EMQX sends a PING every 60 s, also when it has nothing to ask; grpc would take offence.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
+    # Without this a second process could silently share the port.
+    ("grpc.so_reuseport", 0),
+]
+
+
+class PortTaken(Exception):
+    """The address cannot be listened on."""
+
+
+class GrpcioTransport:
+    """A server with all three versions, health and reflection. Use within a running event loop."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._server = grpc.aio.server(options=OPTIONS)
+        self._health = health.aio.HealthServicer()
+        names = [version.service for version in VERSIONS] + [health.SERVICE_NAME, reflection.SERVICE_NAME]
+        for version in VERSIONS:
+            handlers = {
+                name: grpc.unary_unary_rpc_method_handler(self._handler(method))
+                for name, method in version.methods.items()
+            }
+            self._server.add_generic_rpc_handlers(
+                (grpc.method_handlers_generic_handler(version.service, handlers),)
+            )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection(names, self._server)
+
+    async def start(self, address: str) -> int:
+        """Listens. Answers the port, which matters when 0 was asked for. Raises PortTaken."""
+        try:
+            port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise PortTaken(address) from error
+        await self._server.start()
+        for name in ["", *(version.service for version in VERSIONS)]:
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        return port
+
+    async def stop(self, grace: float) -> None:
+        """Accepts no more calls and waits so many seconds for those under way."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace)
+
+    def _handler(self, method: Method) -> Callable[[bytes, grpc.aio.ServicerContext[Any, Any]], Awaitable[bytes]]:
+        front = self._front
+
+        async def handle(data: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
+            try:
+                message = method.parse(data)
+            except DecodeError:
+                await context.abort(
+                    grpc.StatusCode.INVALID_ARGUMENT, f"these bytes are no message that {method.name} takes"
+                )
+            reply = front.quick(method, message)
+            if reply is None:
+                reply = await asyncio.wrap_future(front.full(method, message, context))
+            return reply
+
+        return handle

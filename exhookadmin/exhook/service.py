@@ -1,0 +1,83 @@
+"""The provider as a django-grpc-framework service: complete, synchronous, ORM-backed.
+
+It is correct on its own on any synchronous gRPC server; our event-loop front answers what
+``quick`` can and hands it the rest. The framework's request signals keep the database
+connections of the calling threads healthy. Everything we use of that package is here.
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import grpc
+from django.conf import settings
+from django_grpc_framework.services import Service
+
+from accounts.core.identity import IdentitySource
+from audit.fact import Fact
+from audit.recorder import Recorder
+from exhookadmin.exhook.boundary import answer
+from exhookadmin.exhook.directory import Directory
+from exhookadmin.exhook.hooks import HOOK_OF_METHOD
+from exhookadmin.exhook.provider import Options, Provider
+from exhookadmin.exhook.versions import VERSIONS, Version
+from protos import exhook_v1_pb2_grpc, exhook_v2_pb2_grpc, exhook_v3_pb2_grpc
+
+_REGISTER: dict[str, Callable[[Any, grpc.Server], None]] = {
+    "v1": exhook_v1_pb2_grpc.add_HookProviderServicer_to_server,
+    "v2": exhook_v2_pb2_grpc.add_HookProviderServicer_to_server,
+    "v3": exhook_v3_pb2_grpc.add_HookProviderServicer_to_server,
+}
+
+
+class HookProviderService(Service):  # type: ignore[misc]
+    """All RPCs of one version of the protocol; ``as_servicer(version=…, provider=…)``."""
+
+    version: ClassVar[Version | None] = None
+    provider: ClassVar[Provider | None] = None
+
+    def answer(self, name: str, request: Any) -> Any:
+        """The response message to a request message. Never raises."""
+        assert self.version is not None
+        assert self.provider is not None
+        method = self.version.methods[name]
+        reply = answer(self.provider, method, request, self.provider.full)
+        return method.response(reply or b"")
+
+
+def _rpc(name: str) -> Callable[[HookProviderService, Any, grpc.ServicerContext], Any]:
+    def rpc(self: HookProviderService, request: Any, context: grpc.ServicerContext) -> Any:
+        return self.answer(name, request)
+
+    rpc.__name__ = name
+    return rpc
+
+
+for _name in HOOK_OF_METHOD:
+    setattr(HookProviderService, _name, _rpc(_name))
+
+
+def servicer_of(version: Version, provider: Provider) -> Any:
+    """A gRPC servicer for one version."""
+    return HookProviderService.as_servicer(version=version, provider=provider)
+
+
+def new_provider(record: Callable[[Fact], None]) -> Provider:
+    """A provider as the settings want it, with an empty memory."""
+    options = Options.from_settings()
+    directory = Directory(
+        order=[IdentitySource(name) for name in settings.EXHOOK_IDENTITY_ORDER],
+        capacity=settings.EXHOOK_CACHED_DEVICES,
+        max_age=settings.EXHOOK_CACHE_SECONDS,
+        fail_static_age=settings.EXHOOK_FAIL_STATIC_SECONDS,
+    )
+    return Provider(directory, record, options)
+
+
+def grpc_handlers(server: grpc.Server) -> None:
+    """django-grpc-framework's ROOT_HANDLERS_HOOK: registers all three versions on a server."""
+    recorder = Recorder(settings.EXHOOK_FACT_QUEUE)
+    recorder.start()
+    provider = new_provider(recorder.record)
+    provider.directory.load_policies()
+    for version in VERSIONS:
+        _REGISTER[version.name](servicer_of(version, provider), server)

@@ -1,0 +1,183 @@
+"""Settings: read from the environment, safe by default. Each is explained in docs/settings.md."""
+
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.utils import get_random_secret_key
+
+from exhookadmin.logs import LOGGING as LOGGING
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.FileAwareEnv()
+environ.Env.read_env(BASE_DIR / ".env")
+
+VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var")))
+VAR_DIR.mkdir(parents=True, exist_ok=True)
+
+
+def _secret_key() -> str:
+    """From SECRET_KEY or SECRET_KEY_FILE; else made once and kept beside the database."""
+    key: str = env.str("SECRET_KEY", default="")
+    if key:
+        return key
+    path = VAR_DIR / "secret-key"
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(get_random_secret_key())
+    return path.read_text().strip()
+
+
+def _one_of(name: str, allowed: set[str], values: list[str]) -> list[str]:
+    unknown = [value for value in values if value not in allowed]
+    if unknown:
+        raise ImproperlyConfigured(
+            f"{name}: “{unknown[0]}” is not known. Choose from: {', '.join(sorted(allowed))}."
+        )
+    return values
+
+
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = _secret_key()
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django_grpc_framework",
+    "accounts",
+    "acl",
+    "audit",
+    "exhookadmin",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "exhookadmin.urls"
+WSGI_APPLICATION = "exhookadmin.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.debug",
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+
+def _database() -> dict[str, Any]:
+    database: dict[str, Any] = env.db_url(
+        "DATABASE_URL", default=f"sqlite:///{(VAR_DIR / 'exhookadmin.sqlite3').as_posix()}"
+    )
+    if database["ENGINE"] == "django.db.backends.sqlite3":
+        # WAL lets the endpoint read while the audit writer writes; IMMEDIATE takes the write
+        # lock at the start of a transaction, where waiting for it is still possible.
+        database["OPTIONS"] = {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;",
+        }
+    else:
+        database["CONN_MAX_AGE"] = 600
+        database["CONN_HEALTH_CHECKS"] = True
+    return database
+
+
+DATABASES = {"default": _database()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+    "accounts.hashers.DeviceBCryptHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+USE_I18N = True
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = VAR_DIR / "static"
+# Without a collectstatic run the files are served from the packages themselves.
+WHITENOISE_USE_FINDERS = not STATIC_ROOT.exists()
+
+# HTTPS is the default; `make run` switches it off for a first look on localhost.
+HTTPS_ONLY = env.bool("HTTPS_ONLY", default=True)
+SECURE_SSL_REDIRECT = HTTPS_ONLY
+SESSION_COOKIE_SECURE = HTTPS_ONLY
+CSRF_COOKIE_SECURE = HTTPS_ONLY
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS_ONLY else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS_ONLY
+SECURE_HSTS_PRELOAD = HTTPS_ONLY
+if env.bool("BEHIND_TLS_PROXY", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SESSION_COOKIE_AGE = 12 * 3600
+X_FRAME_OPTIONS = "DENY"
+
+GRPC_FRAMEWORK = {"ROOT_HANDLERS_HOOK": "exhookadmin.exhook.service.grpc_handlers"}
+
+_HOOKS = {
+    "client.connect", "client.connack", "client.connected", "client.disconnected", "client.authenticate",
+    "client.authorize", "client.subscribe", "client.unsubscribe", "session.created", "session.subscribed",
+    "session.unsubscribed", "session.resumed", "session.discarded", "session.takenover", "session.terminated",
+    "message.publish", "message.delivered", "message.acked", "message.dropped",
+}  # fmt: skip
+EXHOOK_HOOKS = _one_of(
+    "EXHOOK_HOOKS",
+    _HOOKS,
+    env.list(
+        "EXHOOK_HOOKS",
+        default=[
+            "client.authenticate",
+            "client.authorize",
+            "client.connack",
+            "client.connected",
+            "client.disconnected",
+        ],
+    ),
+)
+EXHOOK_IDENTITY_ORDER = _one_of(
+    "EXHOOK_IDENTITY_ORDER",
+    {"username", "client_id", "certificate_cn"},
+    env.list("EXHOOK_IDENTITY_ORDER", default=["username", "client_id", "certificate_cn"]),
+)
+EXHOOK_CHAIN_UNKNOWN = env.bool("EXHOOK_CHAIN_UNKNOWN", default=False)
+EXHOOK_BCRYPT_ROUNDS = env.int("EXHOOK_BCRYPT_ROUNDS", default=10)
+EXHOOK_CACHED_DEVICES = env.int("EXHOOK_CACHED_DEVICES", default=100_000)
+EXHOOK_CACHE_SECONDS = env.int("EXHOOK_CACHE_SECONDS", default=300)
+EXHOOK_FAIL_STATIC_SECONDS = env.int("EXHOOK_FAIL_STATIC_SECONDS", default=3600)
+EXHOOK_FACT_QUEUE = env.int("EXHOOK_FACT_QUEUE", default=100_000)
