@@ -64,8 +64,11 @@ class Device(models.Model):
         max_length=NAME_CHARACTERS,
         unique=True,
         validators=[validate_mqtt_name],
-        help_text="The device’s name. Clients that send no username are looked up by their client id under this name.",
-        error_messages={"unique": "A device with this username exists already: choose another, or edit that one."},
+        help_text="The device’s name. "
+        "Clients that send no username are looked up by their client id under this name.",
+        error_messages={
+            "unique": "A device with this username exists already: choose another, or edit that one."
+        },
     )
     description = models.CharField(max_length=250, blank=True)
     enabled = models.BooleanField(
@@ -81,8 +84,8 @@ class Device(models.Model):
         max_length=20,
         choices=BINDINGS,
         default=Binding.EQUALS_USERNAME.value,
-        help_text="Which client ids it may use. MQTT disconnects the older of two connections with one client id, "
-        "so an unbound device can throw out any other one and receive its queued messages.",
+        help_text="Which client ids it may use. "
+        "MQTT disconnects the older of two connections with one client id, so an unbound device can throw out any other one and receive its queued messages.",
     )
     client_id = models.CharField(
         "bound client id",

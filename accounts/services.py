@@ -51,11 +51,17 @@ def save_group(group: DeviceGroup) -> DeviceGroup:
 
 
 @transaction.atomic
-def create_token(device: Device, label: str = "", expires_at: datetime | None = None) -> tuple[Credential, str]:
+def create_token(
+    device: Device, label: str = "", expires_at: datetime | None = None
+) -> tuple[Credential, str]:
     """A new token for the device. The token itself is returned once and stored nowhere."""
     token = generate_token()
     credential = Credential(
-        device=device, kind=CredentialKind.TOKEN, label=label, encoded=encode_token(token), expires_at=expires_at
+        device=device,
+        kind=CredentialKind.TOKEN,
+        label=label,
+        encoded=encode_token(token),
+        expires_at=expires_at,
     )
     credential.full_clean()
     credential.save()

@@ -45,7 +45,8 @@ def validate_attributes(value: Any) -> None:
     for name, text in value.items():
         if not name or not all(character.isalnum() or character in "_-" for character in name):
             raise ValidationError(
-                f"The attribute name “{name}” may hold letters, digits, “_” and “-” only, for example “site_id”.",
+                f"The attribute name “{name}” may hold letters, digits, “_” and “-” only, "
+                "for example “site_id”.",
                 code="attributes",
             )
         if not isinstance(text, str) or len(text) > ATTRIBUTE_CHARACTERS:

@@ -57,7 +57,8 @@ class Rule(models.Model):
     )
     literal = models.BooleanField(
         default=False,
-        help_text="Compare as text: “#” then means the subscription to “#” itself, not every topic (EMQX’s eq).",
+        help_text="Compare as text: “#” then means the subscription to “#” itself, "
+        "not every topic (EMQX’s eq).",
     )
     networks = models.TextField(
         blank=True,
@@ -85,7 +86,8 @@ class Rule(models.Model):
             models.CheckConstraint(
                 name="rule_priority_is_bounded",
                 condition=Q(priority__gte=-PRIORITY_LIMIT, priority__lte=PRIORITY_LIMIT),
-                violation_error_message=f"The priority must lie between -{PRIORITY_LIMIT:,} and {PRIORITY_LIMIT:,}.",
+                violation_error_message="The priority must lie between "
+                f"-{PRIORITY_LIMIT:,} and {PRIORITY_LIMIT:,}.",
             ),
         ]
 

@@ -40,7 +40,9 @@ class Event(models.Model):
     rule_id = models.BigIntegerField(null=True, blank=True)
     rule = models.TextField(blank=True, help_text="The rule that decided, as it read then.")
     credential_id = models.BigIntegerField(null=True, blank=True)
-    detail = models.TextField(blank=True, help_text="The broker’s own words: reason of a disconnect, code of a CONNACK.")
+    detail = models.TextField(
+        blank=True, help_text="The broker’s own words: reason of a disconnect, code of a CONNACK."
+    )
 
     class Meta:
         indexes = [

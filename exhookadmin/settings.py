@@ -132,8 +132,9 @@ USE_TZ = True
 
 STATIC_URL = "static/"
 STATIC_ROOT = VAR_DIR / "static"
+STATIC_ROOT.mkdir(exist_ok=True)
 # Without a collectstatic run the files are served from the packages themselves.
-WHITENOISE_USE_FINDERS = not STATIC_ROOT.exists()
+WHITENOISE_USE_FINDERS = True
 
 # HTTPS is the default; `make run` switches it off for a first look on localhost.
 HTTPS_ONLY = env.bool("HTTPS_ONLY", default=True)

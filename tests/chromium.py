@@ -4,13 +4,12 @@
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-
-from playwright.sync_api import sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -28,8 +27,12 @@ def _installed() -> Iterator[str]:
         # A snap sees neither the tests' temporary directories nor another user's home.
         if path and "snap" not in Path(path).resolve().parts:
             yield path
-    with sync_playwright() as playwright:
-        yield playwright.chromium.executable_path
+    # Asked of the command line, whose Node a minimal system may lack a library for.
+    asked = subprocess.run(
+        [sys.executable, "-m", "playwright", "install", "--dry-run", "chromium"], capture_output=True, text=True
+    )
+    for directory in re.findall(r"Install location: +(\S.*)", asked.stdout):
+        yield from (str(path) for path in Path(directory).glob("chrome-linux*/chrome"))
 
 
 def _runs(path: str) -> bool:

@@ -28,8 +28,9 @@ def binding_problem(binding: Binding, bound_client_id: str) -> str | None:
         bound_client_id[-1] not in SEPARATORS or bound_client_id.strip(SEPARATORS) == ""
     ):
         return (
-            f"A bare prefix would also claim other devices’ ids (“fleet1” claims “fleet10”): end it with "
-            f"a separator, one of {' '.join(SEPARATORS)}, for example “{bound_client_id.strip(SEPARATORS) or 'fleet1'}-”."
+            "A bare prefix would also claim other devices’ ids (“fleet1” claims “fleet10”): "
+            f"end it with a separator, one of {' '.join(SEPARATORS)}, "
+            f"for example “{bound_client_id.strip(SEPARATORS) or 'fleet1'}-”."
         )
     return None
 

@@ -29,7 +29,7 @@ class CompiledRules:
         return len(self.rules)
 
     def first_match(self, question: Question, best: CompiledRule | None = None) -> CompiledRule | None:
-        """The first rule in evaluation order that matches; `best`, from another set, when it is tried earlier."""
+        """The first rule in evaluation order that matches; `best`, of another set, when tried earlier."""
         if question.action is Action.PUBLISH:
             return self._publish.earliest(question, best)
         return self._subscribe.earliest(question, best)
@@ -84,5 +84,5 @@ def _indexed(rules: Iterable[CompiledRule], action: Action, scanned: int) -> _Sc
 
 
 def compile_rules(rules: Iterable[Rule], *, scanned: int = SCANNED_RULES) -> CompiledRules:
-    """Raises PolicyError, naming the rule, when a filter cannot be used. Sets larger than `scanned` are indexed."""
+    """Raises PolicyError, naming the rule, when a filter is invalid. Above `scanned` rules, indexes them."""
     return CompiledRules((compile_rule(rule) for rule in rules), scanned)

@@ -41,7 +41,7 @@ class ContainingIndex:
                 node.ending.append(rule)
 
     def earliest(self, question: Question, best: CompiledRule | None) -> CompiledRule | None:
-        """The first rule in evaluation order that contains the request and matches; `best` when tried earlier."""
+        """The first candidate in evaluation order that matches; `best` when that is tried earlier."""
         nodes: Sequence[_Node] = (self._root,)
         # A leading wildcard covers no topic that begins with $ (MQTT 5, 4.7.2-1).
         wildcards = question.levels[0][:1] != "$"

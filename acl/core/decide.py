@@ -112,8 +112,7 @@ def _considered(question: Question, rule_sets: Sequence[CompiledRules]) -> Itera
 def _why(rule: CompiledRule, question: Question, verdict: Verdict) -> str:
     words = verdict.words
     if verdict in (Verdict.UNRENDERED, Verdict.DENIES_UNRENDERED) and rule.template is not None:
-        flaws = (placeholder.flaw(question.client, question.principal) for placeholder in rule.template.placeholders)
-        words = next(flaw for flaw in flaws if flaw is not None)
+        words = rule.template.flaw(question.client, question.principal) or words
         if rule.denies:
             words += "; a deny rule then matches everything"
     if verdict.matched and rule.rule.networks and address_unknown(question.client):

@@ -83,7 +83,7 @@ class Verdict(Enum):
 
 
 def rule_matches(rule: CompiledRule, question: Question) -> Verdict:
-    """Tries one rule. Where a condition cannot be judged, an allow rule does not match and a deny rule does."""
+    """Tries one rule. A condition that cannot be judged holds for a deny rule, and not for an allow rule."""
     if rule.action is not question.action and rule.action is not Action.ALL:
         return Verdict.OTHER_ACTION
     networks = rule.rule.networks

@@ -81,7 +81,7 @@ class OverlappingIndex:
                 exact[len(rule.levels)].append(number)
         exact_here = [_bits(numbers).mask() for numbers in exact]
         open_by_here = list(accumulate((_bits(numbers).mask() for numbers in opened), or_))
-        # By a number of levels: the rules that match some topic with exactly so many, and with so many or more.
+        # By number of levels: the rules that match a topic with exactly so many, and with so many or more.
         self._ending = [one | other for one, other in zip(exact_here, open_by_here, strict=True)]
         self._reaching = [
             longer | open_by_here[-1] for longer in reversed(list(accumulate(reversed(exact_here), or_)))
@@ -93,7 +93,7 @@ class OverlappingIndex:
         self._dollar = _dollar_rules(self._depths)
 
     def earliest(self, question: Question, best: CompiledRule | None) -> CompiledRule | None:
-        """The first rule in evaluation order that matches; `best` when that is tried earlier."""
+        """The first candidate in evaluation order that matches; `best` when that is tried earlier."""
         return earliest_match(self._candidates(question), question, best)
 
     def _candidates(self, question: Question) -> Iterator[CompiledRule]:

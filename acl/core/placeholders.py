@@ -88,17 +88,22 @@ class Template:
             values.append(value)
         return self.pattern % tuple(values)
 
+    def flaw(self, client: Client, principal: Principal) -> str | None:
+        """Why there is no rendering, in words that name the placeholder; None when there is one."""
+        flaws = (placeholder.flaw(client, principal) for placeholder in self.placeholders)
+        return next((flaw for flaw in flaws if flaw is not None), None)
+
 
 def parse_template(text: str, *, first: bool = True) -> Template | None:
-    """The template a valid text is; None when it holds no placeholder.
+    """The template that a valid filter, or level of one, is; None when it holds no placeholder.
 
     `first` says that a filter begins with this text; False for a level further in.
     """
+    if "${" not in text:
+        return None
     placeholders = tuple(
         Placeholder(found[1], leads=first and found.start() == 0) for found in _PLACEHOLDER.finditer(text)
     )
-    if not placeholders:
-        return None
     return Template(placeholders, _PLACEHOLDER.sub("%s", text.replace("%", "%%")))
 
 
@@ -112,8 +117,8 @@ def placeholder_problem(text: str) -> str | None:
     first_level = text.partition("/")[0]
     if first_level.startswith("$") and not first_level.startswith("${") and "${" in first_level:
         return (
-            f"{quoted(first_level)}: a first level that begins with $ names the broker’s own topics and cannot "
-            "be made of placeholders; write it out, for example $SYS."
+            f"{quoted(first_level)}: a first level that begins with $ names topics of the broker itself "
+            "and cannot hold a placeholder; write it out, for example $SYS."
         )
     return None
 

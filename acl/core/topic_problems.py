@@ -9,6 +9,7 @@ MAX_BYTES = 65_535
 
 _QUOTED_LENGTH = 80
 _WILDCARD = re.compile("[+#]")
+_MISPLACED = re.compile("[^/][+#]|[+#][^/]|#/")
 
 
 class InvalidTopic(ValueError):
@@ -24,9 +25,9 @@ def topic_problem(text: str) -> str | None:
 
 
 def filter_problem(text: str) -> str | None:
-    """Why this is not a topic filter, with the nearest one that is; None when it is. Empty levels are legal."""
+    """Why this is not a topic filter, and the nearest text that is; None when it is. Levels may be empty."""
     problem = string_problem(text)
-    if problem is not None or not has_wildcards(text):
+    if problem is not None or not _MISPLACED.search(text):
         return problem
     levels = text.split("/")
     for depth, level in enumerate(levels, start=1):

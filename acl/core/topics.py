@@ -12,8 +12,8 @@ Levels = Sequence[str]
 def filter_levels(text: str) -> list[str]:
     """The levels of a valid filter or topic, in the one form the functions below compare.
 
-    Filters that match the same topics get the same levels. A topic has at least one level, so ``#``
-    is ``+/#``; and the empty topic does not exist (4.7.3-1), so ``/#`` is ``/+/#``: it has no parent to match.
+    Filters that match the same topics get the same levels. A topic has at least one level, so ``#`` is
+    ``+/#``; and there is no empty topic (4.7.3-1), so ``/#`` has no parent to match and is ``/+/#``.
     """
     if text == "#":
         return ["+", "#"]

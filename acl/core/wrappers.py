@@ -1,4 +1,4 @@
-"""Requests that wrap a filter or topic in another: EMQX's ``$share``, ``$queue``, ``$exclusive`` and ``$delayed``.
+"""Requests that wrap a filter or topic: EMQX's ``$share``, ``$queue``, ``$exclusive`` and ``$delayed``.
 
 A decision is about the real filter or topic inside. Brokers differ in whether they unwrap it before they ask
 (EMQX 5.4 does for shared subscriptions), so a request that is not wrapped is taken as it comes.
@@ -13,7 +13,7 @@ WRAPPERS = SUBSCRIBE_WRAPPERS + PUBLISH_WRAPPERS
 
 
 def unwrap_subscription(requested: str) -> str:
-    """The filter inside ``$share/<group>/f`` (MQTT 5, 4.8.2), ``$queue/f`` or ``$exclusive/f``; else what was given.
+    """The filter inside ``$share/<group>/f`` (MQTT 5, 4.8.2), ``$queue/f`` or ``$exclusive/f``, or as given.
 
     Raises InvalidTopic for an unusable group, an empty filter, or one that is wrapped again.
     """
@@ -23,12 +23,12 @@ def unwrap_subscription(requested: str) -> str:
     if wrapper == "$share":
         group, _, inner = inner.partition("/")
         if not group or has_wildcards(group):
-            raise InvalidTopic("$share needs the name of a group, without + or #; write for example $share/workers/a/b.")
+            raise InvalidTopic("$share needs a group name without + or #; write for example $share/g/a/b.")
     return _bare(wrapper, inner, SUBSCRIBE_WRAPPERS)
 
 
 def unwrap_publication(requested: str) -> str:
-    """The topic inside EMQX's ``$delayed/<seconds>/t``; else what was given.
+    """The topic inside EMQX's ``$delayed/<seconds>/t``, or as given.
 
     Raises InvalidTopic when the seconds are not digits, the topic is empty, or it is wrapped again.
     """

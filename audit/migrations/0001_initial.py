@@ -4,63 +4,101 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Event',
+            name="Event",
             fields=[
-                ('id', models.UUIDField(editable=False, primary_key=True, serialize=False)),
-                ('time', models.DateTimeField(help_text='When the endpoint received the hook (UTC).')),
-                ('kind', models.CharField(choices=[('client.authenticate', 'login refused'), ('client.authorize', 'access denied'), ('client.connack', 'connection refused'), ('client.connected', 'connected'), ('client.disconnected', 'disconnected'), ('provider.loaded', 'broker node attached'), ('provider.unloaded', 'broker node detached')], max_length=40)),
-                ('allowed', models.BooleanField(help_text='Empty where nothing was decided.', null=True)),
-                ('reason', models.CharField(blank=True, max_length=40)),
-                ('device_id', models.BigIntegerField(blank=True, null=True)),
-                ('device', models.CharField(blank=True, max_length=512)),
-                ('client_id', models.CharField(blank=True, max_length=512)),
-                ('username', models.CharField(blank=True, max_length=512)),
-                ('address', models.GenericIPAddressField(blank=True, null=True)),
-                ('port', models.PositiveIntegerField(default=0)),
-                ('listener_port', models.PositiveIntegerField(default=0)),
-                ('protocol', models.CharField(blank=True, max_length=40)),
-                ('cn', models.CharField(blank=True, max_length=512, verbose_name='certificate CN')),
-                ('node', models.CharField(blank=True, max_length=512)),
-                ('cluster', models.CharField(blank=True, max_length=512)),
-                ('action', models.CharField(blank=True, max_length=10)),
-                ('topic', models.TextField(blank=True)),
-                ('rule_id', models.BigIntegerField(blank=True, null=True)),
-                ('rule', models.TextField(blank=True, help_text='The rule that decided, as it read then.')),
-                ('credential_id', models.BigIntegerField(blank=True, null=True)),
-                ('detail', models.TextField(blank=True, help_text='The broker’s own words: reason of a disconnect, code of a CONNACK.')),
+                ("id", models.UUIDField(editable=False, primary_key=True, serialize=False)),
+                ("time", models.DateTimeField(help_text="When the endpoint received the hook (UTC).")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("client.authenticate", "login refused"),
+                            ("client.authorize", "access denied"),
+                            ("client.connack", "connection refused"),
+                            ("client.connected", "connected"),
+                            ("client.disconnected", "disconnected"),
+                            ("provider.loaded", "broker node attached"),
+                            ("provider.unloaded", "broker node detached"),
+                        ],
+                        max_length=40,
+                    ),
+                ),
+                ("allowed", models.BooleanField(help_text="Empty where nothing was decided.", null=True)),
+                ("reason", models.CharField(blank=True, max_length=40)),
+                ("device_id", models.BigIntegerField(blank=True, null=True)),
+                ("device", models.CharField(blank=True, max_length=512)),
+                ("client_id", models.CharField(blank=True, max_length=512)),
+                ("username", models.CharField(blank=True, max_length=512)),
+                ("address", models.GenericIPAddressField(blank=True, null=True)),
+                ("port", models.PositiveIntegerField(default=0)),
+                ("listener_port", models.PositiveIntegerField(default=0)),
+                ("protocol", models.CharField(blank=True, max_length=40)),
+                ("cn", models.CharField(blank=True, max_length=512, verbose_name="certificate CN")),
+                ("node", models.CharField(blank=True, max_length=512)),
+                ("cluster", models.CharField(blank=True, max_length=512)),
+                ("action", models.CharField(blank=True, max_length=10)),
+                ("topic", models.TextField(blank=True)),
+                ("rule_id", models.BigIntegerField(blank=True, null=True)),
+                ("rule", models.TextField(blank=True, help_text="The rule that decided, as it read then.")),
+                ("credential_id", models.BigIntegerField(blank=True, null=True)),
+                (
+                    "detail",
+                    models.TextField(
+                        blank=True,
+                        help_text="The broker’s own words: reason of a disconnect, code of a CONNACK.",
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(fields=['-time', '-id'], name='event_newest'), models.Index(fields=['device', '-time'], name='event_of_device'), models.Index(fields=['client_id', '-time'], name='event_of_client'), models.Index(fields=['kind', '-time'], name='event_of_kind')],
+                "indexes": [
+                    models.Index(fields=["-time", "-id"], name="event_newest"),
+                    models.Index(fields=["device", "-time"], name="event_of_device"),
+                    models.Index(fields=["client_id", "-time"], name="event_of_client"),
+                    models.Index(fields=["kind", "-time"], name="event_of_kind"),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Session',
+            name="Session",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('client_id', models.CharField(max_length=512)),
-                ('cluster', models.CharField(blank=True, max_length=512)),
-                ('node', models.CharField(blank=True, max_length=512)),
-                ('device_id', models.BigIntegerField(blank=True, null=True)),
-                ('device', models.CharField(blank=True, max_length=512)),
-                ('username', models.CharField(blank=True, max_length=512)),
-                ('address', models.GenericIPAddressField(blank=True, null=True)),
-                ('port', models.PositiveIntegerField(default=0)),
-                ('protocol', models.CharField(blank=True, max_length=40)),
-                ('connected_at', models.DateTimeField()),
-                ('disconnected_at', models.DateTimeField(blank=True, null=True)),
-                ('end_reason', models.TextField(blank=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("client_id", models.CharField(max_length=512)),
+                ("cluster", models.CharField(blank=True, max_length=512)),
+                ("node", models.CharField(blank=True, max_length=512)),
+                ("device_id", models.BigIntegerField(blank=True, null=True)),
+                ("device", models.CharField(blank=True, max_length=512)),
+                ("username", models.CharField(blank=True, max_length=512)),
+                ("address", models.GenericIPAddressField(blank=True, null=True)),
+                ("port", models.PositiveIntegerField(default=0)),
+                ("protocol", models.CharField(blank=True, max_length=40)),
+                ("connected_at", models.DateTimeField()),
+                ("disconnected_at", models.DateTimeField(blank=True, null=True)),
+                ("end_reason", models.TextField(blank=True)),
             ],
             options={
-                'indexes': [models.Index(fields=['-connected_at', '-id'], name='session_newest'), models.Index(fields=['device', '-connected_at'], name='session_of_device'), models.Index(fields=['cluster', 'client_id', '-connected_at'], name='session_of_client')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('disconnected_at', None)), fields=('cluster', 'client_id'), name='session_one_online_per_client_id')],
+                "indexes": [
+                    models.Index(fields=["-connected_at", "-id"], name="session_newest"),
+                    models.Index(fields=["device", "-connected_at"], name="session_of_device"),
+                    models.Index(fields=["cluster", "client_id", "-connected_at"], name="session_of_client"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("disconnected_at", None)),
+                        fields=("cluster", "client_id"),
+                        name="session_one_online_per_client_id",
+                    )
+                ],
             },
         ),
     ]

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 Result = TypeVar("Result")
@@ -25,7 +26,7 @@ class Bulkhead:
         self._underway = 0
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(
-            threads, thread_name_prefix=name, initializer=_be_nice if nice else None, initargs=(nice,) if nice else ()
+            threads, thread_name_prefix=name, initializer=partial(_be_nice, nice) if nice else None
         )
 
     @property

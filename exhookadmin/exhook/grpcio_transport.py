@@ -27,8 +27,8 @@ OPTIONS: list[tuple[str, Any]] = [
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),
-    # Without this a second process could silently share the port.
-    ("grpc.so_reuseport", 0),
+    # The workers share the port; the supervisor keeps others away from it.
+    ("grpc.so_reuseport", 1),
 ]
 
 
@@ -45,7 +45,7 @@ class GrpcioTransport:
         self._health = health.aio.HealthServicer()
         names = [version.service for version in VERSIONS] + [health.SERVICE_NAME, reflection.SERVICE_NAME]
         for version in VERSIONS:
-            handlers = {
+            handlers: dict[str, Any] = {
                 name: grpc.unary_unary_rpc_method_handler(self._handler(method))
                 for name, method in version.methods.items()
             }
@@ -71,7 +71,9 @@ class GrpcioTransport:
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace)
 
-    def _handler(self, method: Method) -> Callable[[bytes, grpc.aio.ServicerContext[Any, Any]], Awaitable[bytes]]:
+    def _handler(
+        self, method: Method
+    ) -> Callable[[bytes, grpc.aio.ServicerContext[Any, Any]], Awaitable[bytes]]:
         front = self._front
 
         async def handle(data: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:

@@ -56,9 +56,7 @@ class Provider:
         self.directory = directory
         self._record = record
         self._options = options
-        self._quick: dict[Hook, Callable[[Method, Any], bytes | None]] = {
-            hook: _acknowledge for hook in Hook
-        } | {
+        self._quick: dict[Hook, Callable[[Method, Any], bytes | None]] = dict.fromkeys(Hook, _acknowledge) | {
             Hook.PROVIDER_LOADED: self._provider_loaded,
             Hook.PROVIDER_UNLOADED: self._provider_unloaded,
             Hook.CLIENT_AUTHENTICATE: lambda _, m: self._quick_authenticate(m),

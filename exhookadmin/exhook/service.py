@@ -29,7 +29,7 @@ _REGISTER: dict[str, Callable[[Any, grpc.Server], None]] = {
 }
 
 
-class HookProviderService(Service):  # type: ignore[misc]
+class HookProviderService(Service):
     """All RPCs of one version of the protocol; ``as_servicer(version=…, provider=…)``."""
 
     version: ClassVar[Version | None] = None

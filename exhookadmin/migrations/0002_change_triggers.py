@@ -30,9 +30,11 @@ def install(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
 
 def _trigger(vendor: str, table: str, operation: str) -> str:
     # When a credential was last used changes no decision.
-    what = "UPDATE OF enabled, expires_at, encoded, kind, device_id" if (
-        table == "accounts_credential" and operation == "UPDATE"
-    ) else operation
+    what = (
+        "UPDATE OF enabled, expires_at, encoded, kind, device_id"
+        if (table == "accounts_credential" and operation == "UPDATE")
+        else operation
+    )
     name = f"changed_{table}_{operation.lower()}"
     if vendor == "postgresql":
         return f"CREATE TRIGGER {name} AFTER {what} ON {table} FOR EACH STATEMENT EXECUTE FUNCTION exhookadmin_changed()"
@@ -46,7 +48,9 @@ def remove(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     on = " ON {table}" if schema_editor.connection.vendor == "postgresql" else ""
     for table in WATCHED_TABLES:
         for operation in OPERATIONS:
-            schema_editor.execute(f"DROP TRIGGER changed_{table}_{operation.lower()}" + on.format(table=table))
+            schema_editor.execute(
+                f"DROP TRIGGER changed_{table}_{operation.lower()}" + on.format(table=table)
+            )
     if schema_editor.connection.vendor == "postgresql":
         schema_editor.execute("DROP FUNCTION exhookadmin_changed()")
 

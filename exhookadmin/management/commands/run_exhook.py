@@ -1,8 +1,14 @@
 """manage.py run_exhook: the gRPC HookProvider that EMQX asks."""
 
+import os
+import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error, connection
+from django.db.migrations.executor import MigrationExecutor
+
+from exhookadmin.exhook.supervisor import PortTaken, Supervisor
 
 
 class Command(BaseCommand):
@@ -10,17 +16,42 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="0.0.0.0", help="Address to listen on (default: %(default)s).")
-        parser.add_argument("--port", type=int, default=9000, help="Port to listen on (default: %(default)s).")
+        parser.add_argument(
+            "--port", type=int, default=9000, help="Port to listen on (default: %(default)s)."
+        )
+        parser.add_argument(
+            "--workers",
+            type=int,
+            default=os.cpu_count() or 1,
+            help="Processes that share the port (default: one for each CPU, here %(default)s).",
+        )
+        parser.add_argument(
+            "--web",
+            metavar="HOST:PORT",
+            help="Also serve the web interface there, for example 127.0.0.1:8000.",
+        )
 
-    def handle(self, *args: Any, host: str, port: int, **options: Any) -> None:
-        # Imported here: grpc must not be loaded by commands that never use it.
-        from exhookadmin.exhook.grpcio_transport import PortTaken
-        from exhookadmin.exhook.server import run
-
+    def handle(self, *args: Any, host: str, port: int, workers: int, web: str | None, **options: Any) -> None:
+        if workers < 1:
+            raise CommandError("--workers must be at least 1.")
+        self._require_migrations()
         try:
-            run(host, port)
+            sys.exit(Supervisor(host, port, workers, web).run())
         except PortTaken:
             raise CommandError(
                 f"{host}:{port} is in use: another run_exhook, or another program, listens there already. "
-                f"Stop it, or choose another port with --port."
+                "Stop it, or choose another port with --port."
             ) from None
+
+    def _require_migrations(self) -> None:
+        try:
+            executor = MigrationExecutor(connection)
+            pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        except Error as error:
+            raise CommandError(
+                f"The database cannot be reached: {str(error).strip()}. Check DATABASE_URL."
+            ) from None
+        finally:
+            connection.close()
+        if pending:
+            raise CommandError("The database is not up to date. Run: python manage.py migrate")
