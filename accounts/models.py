@@ -84,8 +84,9 @@ class Device(models.Model):
         max_length=20,
         choices=BINDINGS,
         default=Binding.EQUALS_USERNAME.value,
-        help_text="Which client ids it may use. "
-        "MQTT disconnects the older of two connections with one client id, so an unbound device can throw out any other one and receive its queued messages.",
+        help_text="Which client ids it may use. MQTT disconnects the older of two connections "
+        "with one client id, so an unbound device can throw out any other one "
+        "and receive its queued messages.",
     )
     client_id = models.CharField(
         "bound client id",

@@ -29,7 +29,9 @@ def _installed() -> Iterator[str]:
             yield path
     # Asked of the command line, whose Node a minimal system may lack a library for.
     asked = subprocess.run(
-        [sys.executable, "-m", "playwright", "install", "--dry-run", "chromium"], capture_output=True, text=True
+        [sys.executable, "-m", "playwright", "install", "--dry-run", "chromium"],
+        capture_output=True,
+        text=True,
     )
     for directory in re.findall(r"Install location: +(\S.*)", asked.stdout):
         yield from (str(path) for path in Path(directory).glob("chrome-linux*/chrome"))

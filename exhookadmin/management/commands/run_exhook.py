@@ -15,7 +15,12 @@ class Command(BaseCommand):
     help = "Runs the gRPC endpoint that EMQX’s ExHook feature asks."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--host", default="0.0.0.0", help="Address to listen on (default: %(default)s).")
+        parser.add_argument(
+            "--host",
+            default="127.0.0.1",
+            help="Address to listen on (default: %(default)s). For an EMQX on another machine: 0.0.0.0, "
+            "in a network that only the brokers reach.",
+        )
         parser.add_argument(
             "--port", type=int, default=9000, help="Port to listen on (default: %(default)s)."
         )

@@ -155,10 +155,7 @@ def test_overlap(one, two, expected):
 
 def test_overlap_is_right_for_every_pair_of_small_filters(world):
     wrong = [
-        (one, two)
-        for one in FILTERS
-        for two in FILTERS
-        if overlaps(one, two) is not world.overlaps(one, two)
+        (one, two) for one in FILTERS for two in FILTERS if overlaps(one, two) is not world.overlaps(one, two)
     ]
     assert wrong == []
 
@@ -183,7 +180,11 @@ def filters_around(draw, topic):
 @st.composite
 def topics_with_two_filters(draw):
     topic = draw(topics)
-    return topic, draw(filters_around(topic)), draw(filters_around(draw(st.sampled_from([topic, draw(topics)]))))
+    return (
+        topic,
+        draw(filters_around(topic)),
+        draw(filters_around(draw(st.sampled_from([topic, draw(topics)])))),
+    )
 
 
 @given(topics_with_two_filters())
@@ -216,6 +217,8 @@ def test_containment_is_an_order_and_implies_overlap(case):
         assert filter_levels(one) == filter_levels(two)
 
 
-@pytest.mark.parametrize(("text", "expected"), [("a/b", False), ("a/+", True), ("#", True), ("$SYS/x", False)])
+@pytest.mark.parametrize(
+    ("text", "expected"), [("a/b", False), ("a/+", True), ("#", True), ("$SYS/x", False)]
+)
 def test_has_wildcards(text, expected):
     assert has_wildcards(text) is expected
