@@ -147,6 +147,8 @@ class Device(models.Model):
                 name="device_certificate_cn_is_unique",
                 fields=["certificate_cn"],
                 condition=~Q(certificate_cn=""),
+                # With this code Django shows the message at the field instead of above the form.
+                violation_error_code="unique",
                 violation_error_message="Another device has this certificate CN.",
             ),
         ]

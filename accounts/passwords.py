@@ -32,3 +32,14 @@ def spend_a_verification(password: str) -> None:
 @lru_cache(maxsize=1)
 def _of_nobody() -> str:
     return encode_password("")
+
+
+def upgraded(encoded: str, password: str) -> str | None:
+    """A new hash of the password, where the stored one is not what we would store today."""
+    try:
+        hasher = hashers.identify_hasher(encoded)
+        if hasher.algorithm == ALGORITHM and not hasher.must_update(encoded):
+            return None
+    except (ValueError, TypeError, IndexError):
+        return None
+    return encode_password(password)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import models, transaction
 
 from accounts.core.principal import CredentialKind
 from accounts.core.tokens import encode_token, generate_token, looks_like_token
@@ -50,6 +50,12 @@ def save_group(group: DeviceGroup) -> DeviceGroup:
     return group
 
 
+def delete_groups(groups: models.QuerySet[DeviceGroup]) -> int:
+    """Deletes groups; their devices stay, without what the groups' policies allowed. Answers how many."""
+    _, by_model = groups.delete()
+    return by_model.get(DeviceGroup._meta.label, 0)
+
+
 @transaction.atomic
 def create_token(
     device: Device, label: str = "", expires_at: datetime | None = None
@@ -76,7 +82,7 @@ def add_password(
 
     Raises ValidationError for a password that MQTT cannot carry as text.
     """
-    _check_password(password)
+    check_password(password)
     credential = Credential(
         device=device,
         kind=CredentialKind.PASSWORD,
@@ -96,7 +102,29 @@ def save_credential(credential: Credential) -> Credential:
     return credential
 
 
-def _check_password(password: str) -> None:
+def switch_credential(credential: Credential, enabled: bool) -> Credential:
+    """Revokes a credential, or admits it again. Connections that live stay until they end."""
+    credential.enabled = enabled
+    return save_credential(credential)
+
+
+def revoke_passwords(device: Device) -> int:
+    """Switches off every password of the device, its tokens stay. Answers how many were on."""
+    return device.credentials.filter(kind=CredentialKind.PASSWORD.value, enabled=True).update(enabled=False)
+
+
+def delete_credential(credential: Credential) -> None:
+    """Deletes a credential for good; the audit log keeps its number."""
+    credential.delete()
+
+
+def replace_encoded(credential_id: int, old: str, new: str) -> bool:
+    """Stores another hash of the same secret; False when the credential has changed meanwhile."""
+    return Credential.objects.filter(pk=credential_id, encoded=old).update(encoded=new) == 1
+
+
+def check_password(password: str) -> None:
+    """Raises ValidationError on the field “password” for one that a device could never log in with."""
     problem = None
     if not password:
         problem = "Enter a password; to admit a device without one, switch off “credential required”."

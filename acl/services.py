@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from django.db import transaction
+from django.db import models, transaction
 
 from accounts.core.networks import parse_networks
 from accounts.models import Device, DeviceGroup
@@ -42,6 +42,17 @@ def save_rule(rule: Rule) -> Rule:
     rule.networks = "\n".join(str(network) for network in parse_networks(rule.networks.splitlines()))
     rule.save()
     return rule
+
+
+def delete_rule(rule: Rule) -> None:
+    """Deletes a rule; the audit log keeps its text where it decided."""
+    rule.delete()
+
+
+def delete_policies(policies: models.QuerySet[Policy]) -> int:
+    """Deletes policies with their rules. Answers how many policies."""
+    _, by_model = policies.delete()
+    return by_model.get(Policy._meta.label, 0)
 
 
 def create_rule(owner: Policy | Device, effect: str, action: str, topic_filter: str, **fields: Any) -> Rule:

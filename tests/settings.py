@@ -19,14 +19,16 @@ ENVIRONMENT = {
 
 
 def _enter() -> None:
-    run = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    run = os.environ.get("PYTEST_XDIST_WORKER", "main")
     if os.environ.get("TEST_RUN") == run:
         return  # a program that a test started keeps the environment the test gave it
     for name in [name for name in os.environ if name.startswith("EXHOOK_")]:
         del os.environ[name]
-    directory = tempfile.mkdtemp(prefix="exhookadmin-tests-")
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    os.environ.update(ENVIRONMENT, TEST_RUN=run, VAR_DIR=directory)
+    if "TEST_DIR" not in os.environ:
+        # The main process tidies up for its workers too: Ctrl-C may end those without a word.
+        os.environ["TEST_DIR"] = tempfile.mkdtemp(prefix="exhookadmin-tests-")
+        atexit.register(shutil.rmtree, os.environ["TEST_DIR"], ignore_errors=True)
+    os.environ.update(ENVIRONMENT, TEST_RUN=run, VAR_DIR=os.path.join(os.environ["TEST_DIR"], run))
 
 
 _enter()

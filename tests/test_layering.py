@@ -72,10 +72,8 @@ def model_references(tree: ast.Module) -> Iterator[tuple[int, str]]:
             if re.fullmatch(rf"({'|'.join(APPS)})\.[A-Z]\w*", node.value):
                 yield node.lineno, node.value
         elif isinstance(node, ast.Tuple) and len(node.elts) == 2:
-            app, migration = (
-                element.value if isinstance(element, ast.Constant) else None for element in node.elts
-            )
-            if app in APPS and re.fullmatch(r"\d{4}_\w+", str(migration)):
+            app, migration = (str(e.value) if isinstance(e, ast.Constant) else "" for e in node.elts)
+            if app in APPS and re.fullmatch(r"\d{4}_\w+", migration):
                 yield node.lineno, f"{app}.{migration}"
 
 

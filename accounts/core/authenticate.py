@@ -14,17 +14,23 @@ tell without a slow hash and was not meant to compute one."""
 
 
 def authenticate(
-    client: Client, principal: Principal | None, now: float, verify_password: Verifier
+    client: Client,
+    principal: Principal | None,
+    now: float,
+    verify_password: Verifier,
+    throttled: bool = False,
 ) -> Decision | None:
     """The decision about a connect; None when only a slow verifier could make it.
 
     In this order, the first that fails denies: the device exists, is enabled, is inside
     its validity window, its client id binding holds, the address is inside its networks,
-    its certificate's CN or a live credential verifies.
+    it has not failed too often of late, its certificate's CN or a live credential verifies.
     """
     refused = refusal(client, principal, now)
     if refused is not None or principal is None:
         return deny(refused or Reason.UNKNOWN_DEVICE)
+    if throttled:
+        return deny(Reason.THROTTLED)
     if principal.certificate_cn and client.cn == principal.certificate_cn:
         return allow(Reason.CERTIFICATE_VERIFIED)
     if not principal.credential_required:

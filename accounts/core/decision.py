@@ -21,6 +21,7 @@ class Reason(StrEnum):
     ADDRESS_NOT_ALLOWED = "address_not_allowed"
 
     # Authentication, denied
+    THROTTLED = "throttled"
     CREDENTIAL_MISSING = "credential_missing"
     NO_LIVE_CREDENTIAL = "no_live_credential"
     CREDENTIAL_WRONG = "credential_wrong"

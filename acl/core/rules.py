@@ -65,7 +65,7 @@ class Rule:
 
     @property
     def order(self) -> Order:
-        """Highest priority first, deny before allow, then the older rule; the source settles equal ids."""
+        """Highest priority first, deny before allow, then the older rule; id and source identify a rule."""
         return (-self.priority, self.effect is not Effect.DENY, self.id, self.source)
 
 

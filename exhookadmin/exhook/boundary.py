@@ -7,7 +7,7 @@ exception would be sent to the peer.
 import logging
 import secrets
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import InterfaceError, OperationalError
 
@@ -18,12 +18,13 @@ from exhookadmin.exhook.replies import DENY, EMPTY_SUCCESS, IGNORE
 from exhookadmin.exhook.versions import Method
 
 logger = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
 
 
 def answer(
-    provider: Provider, method: Method, message: Any, ask: Callable[[Method, Any], bytes | None]
-) -> bytes | None:
-    """What ``ask`` answers (None from ``quick`` means: ask ``full``), or the reply to a failure."""
+    provider: Provider, method: Method, message: Any, ask: Callable[[Method, Any], Answer]
+) -> Answer | bytes:
+    """What ``ask`` answers, or the reply to its failure. Never raises."""
     try:
         return ask(method, message)
     except (OperationalError, InterfaceError) as error:

@@ -5,6 +5,7 @@ and never sent (anybody can make EMQX do that) cost the others nothing.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from exhookadmin.exhook.front import Front
+from exhookadmin.exhook.front import DEFAULT_SECONDS, Front
 from exhookadmin.exhook.versions import VERSIONS, Method
 
 MEGABYTE = 1024 * 1024
@@ -84,8 +85,22 @@ class GrpcioTransport:
                     grpc.StatusCode.INVALID_ARGUMENT, f"these bytes are no message that {method.name} takes"
                 )
             reply = front.quick(method, message)
-            if reply is None:
-                reply = await asyncio.wrap_future(front.full(method, message, context))
-            return reply
+            if isinstance(reply, bytes):
+                return reply
+            loop = asyncio.get_running_loop()
+            answered: asyncio.Future[bytes] = loop.create_future()
+
+            def done(late_reply: bytes) -> None:
+                loop.call_soon_threadsafe(_settle, answered, late_reply)
+
+            seconds = context.time_remaining()
+            deadline = time.monotonic() + (DEFAULT_SECONDS if seconds is None else seconds)
+            front.later(method, message, reply, deadline, done)
+            return await answered
 
         return handle
+
+
+def _settle(answered: "asyncio.Future[bytes]", reply: bytes) -> None:
+    if not answered.done():  # The caller may have given up.
+        answered.set_result(reply)

@@ -1,7 +1,7 @@
 """The provider: one method a hook, from message to reply, recording facts on the way.
 
 ``quick`` answers from memory, on the event loop: no query, no slow hash, no lock held
-across I/O. It answers None when memory is not enough; ``full`` then may query and hash.
+across I/O. Where memory is not enough it says what is needed; ``full`` may query and hash.
 Both run the same decision code and differ in where they look only.
 """
 
@@ -12,18 +12,15 @@ from typing import Any
 
 from django.conf import settings
 
-from accounts.core.authenticate import authenticate
 from accounts.core.client import Client
 from accounts.core.decision import Decision, Reason, deny
 from accounts.core.identity import IdentitySource
-from accounts.core.principal import PrincipalCredential
-from accounts.core.tokens import looks_like_token
-from accounts.passwords import password_matches, spend_a_verification
 from acl.core.decide import AccessRequest, authorize
 from acl.core.rules import Action
 from audit.fact import Fact, Kind
 from exhookadmin.exhook.directory import Directory, Known
 from exhookadmin.exhook.hooks import Hook
+from exhookadmin.exhook.logins import Logins, Need
 from exhookadmin.exhook.replies import EMPTY_SUCCESS, IGNORE, reply_to
 from exhookadmin.exhook.translate import assigned_client_id, client_of, connecting_client_of
 from exhookadmin.exhook.versions import Method
@@ -52,36 +49,45 @@ class Options:
 class Provider:
     """Answers every hook of every version."""
 
-    def __init__(self, directory: Directory, record: Record, options: Options) -> None:
+    def __init__(self, directory: Directory, logins: Logins, record: Record, options: Options) -> None:
         self.directory = directory
+        self.logins = logins
         self._record = record
         self._options = options
-        self._quick: dict[Hook, Callable[[Method, Any], bytes | None]] = dict.fromkeys(Hook, _acknowledge) | {
+        self._quick: dict[Hook, Callable[[Method, Any], bytes | Need]] = dict.fromkeys(Hook, _acknowledge) | {
             Hook.PROVIDER_LOADED: self._provider_loaded,
             Hook.PROVIDER_UNLOADED: self._provider_unloaded,
-            Hook.CLIENT_AUTHENTICATE: lambda _, m: self._quick_authenticate(m),
-            Hook.CLIENT_AUTHORIZE: lambda _, m: self._authorize(m, directory.peek),
+            Hook.CLIENT_AUTHENTICATE: lambda _, message: self._quick_authenticate(message),
+            Hook.CLIENT_AUTHORIZE: lambda _, message: self._authorize(message, directory.peek),
             Hook.CLIENT_CONNACK: self._connack,
-            Hook.CLIENT_CONNECTED: lambda _, m: self._connected(m, directory.peek),
+            Hook.CLIENT_CONNECTED: lambda _, message: self._connected(message, directory.peek),
             Hook.CLIENT_DISCONNECTED: self._disconnected,
             Hook.MESSAGE_PUBLISH: _leave_message,
         }
-        self._full: dict[Hook, Callable[[Any], bytes | None]] = {
+        self._full: dict[Hook, Callable[[Any], bytes | Need]] = {
             Hook.CLIENT_AUTHENTICATE: self._full_authenticate,
-            Hook.CLIENT_AUTHORIZE: lambda m: self._authorize(m, directory.find),
-            Hook.CLIENT_CONNECTED: lambda m: self._connected(m, directory.find),
+            Hook.CLIENT_AUTHORIZE: lambda message: self._authorize(message, directory.find),
+            Hook.CLIENT_CONNECTED: lambda message: self._connected(message, directory.find),
         }
 
-    def quick(self, method: Method, message: Any) -> bytes | None:
-        """The reply if memory is enough, else None."""
+    def quick(self, method: Method, message: Any) -> bytes | Need:
+        """The reply if memory is enough, else what it takes."""
         return self._quick[method.hook](method, message)
 
     def full(self, method: Method, message: Any) -> bytes:
         """The reply, whatever it takes. Raises django.db.Error when the database is needed and away."""
         reply = self._full[method.hook](message) if method.hook in self._full else self.quick(method, message)
-        if reply is None:
-            raise RuntimeError(f"{method.hook} was left undecided")
+        if isinstance(reply, Need):
+            raise RuntimeError(f"{method.hook} still needs {reply.value}")
         return reply
+
+    def load(self, message: Any) -> None:
+        """Brings the message's device into memory. Raises django.db.Error when the database is away."""
+        self.directory.find(client_of(message.clientinfo))
+
+    def without_hash(self, message: Any) -> bytes | Need:
+        """The reply to a login that would be given a dummy hash, in times when that cannot be afforded."""
+        return self._quick_authenticate(message, spare=True)
 
     def failed(self, method: Method, message: Any, reason: Reason) -> bytes:
         """The reply when deciding was impossible: a denial where the hook asks for a decision,
@@ -107,31 +113,20 @@ class Provider:
         self._record(_node_fact(Kind.PROVIDER_UNLOADED, message, f"protocol {method.version.name}"))
         return EMPTY_SUCCESS
 
-    def _quick_authenticate(self, message: Any) -> bytes | None:
+    def _quick_authenticate(self, message: Any, spare: bool = False) -> bytes | Need:
         client = client_of(message.clientinfo)
         known = self.directory.peek(client)
         if known is None:
-            return None
-        decision = authenticate(client, known.principal, time.time(), _cannot_tell)
-        if decision is None or _owes_a_hash(client, decision):
-            return None
+            return Need.DEVICE
+        decision = self.logins.quick(client, known.principal, spare)
+        if isinstance(decision, Need):
+            return decision
         return self._conclude_authenticate(message, client, known, decision)
 
     def _full_authenticate(self, message: Any) -> bytes:
-        hashed = False
-
-        def verify(credential: PrincipalCredential, password: str) -> bool:
-            nonlocal hashed
-            hashed = True
-            return password_matches(credential.encoded, password)
-
         client = client_of(message.clientinfo)
         known = self.directory.find(client)
-        decision = authenticate(client, known.principal, time.time(), verify)
-        if decision is None:
-            raise RuntimeError("a verifier that hashes leaves nothing undecided")
-        if _owes_a_hash(client, decision) and not hashed:
-            spend_a_verification(client.password)
+        decision = self.logins.full(client, known.principal)
         return self._conclude_authenticate(message, client, known, decision)
 
     def _conclude_authenticate(
@@ -141,11 +136,11 @@ class Provider:
             self._record(_client_fact(Kind.AUTHENTICATE, message, client, known, decision))
         return reply_to(decision, self._options.chain_unknown)
 
-    def _authorize(self, message: Any, find: Find) -> bytes | None:
+    def _authorize(self, message: Any, find: Find) -> bytes | Need:
         client = client_of(message.clientinfo)
         known = find(client)
         if known is None:
-            return None
+            return Need.DEVICE
         if known.principal is not None and known.rule_sets is None:
             decision = deny(Reason.POLICY_BROKEN)
         else:
@@ -178,11 +173,11 @@ class Provider:
             )
         return EMPTY_SUCCESS
 
-    def _connected(self, message: Any, find: Find) -> bytes | None:
+    def _connected(self, message: Any, find: Find) -> bytes | Need:
         client = client_of(message.clientinfo)
         known = find(client)
         if known is None:
-            return None
+            return Need.DEVICE
         self._record(_client_fact(Kind.CONNECTED, message, client, known))
         return EMPTY_SUCCESS
 
@@ -199,16 +194,6 @@ def _acknowledge(_: Method, __: Any) -> bytes:
 
 def _leave_message(_: Method, __: Any) -> bytes:
     return IGNORE
-
-
-def _cannot_tell(_: PrincipalCredential, __: str) -> None:
-    return None
-
-
-def _owes_a_hash(client: Client, decision: Decision) -> bool:
-    """True for the refusal of a secret that a slow hash could have been computed for: one is
-    due however early the refusal came, or the time to answer would tell which names exist."""
-    return not decision.allow and client.password != "" and not looks_like_token(client.password)
 
 
 def _action(message: Any) -> Action:

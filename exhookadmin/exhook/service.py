@@ -12,12 +12,12 @@ import grpc
 from django.conf import settings
 from django_grpc_framework.services import Service
 
-from accounts.core.identity import IdentitySource
 from audit.fact import Fact
 from audit.recorder import Recorder
 from exhookadmin.exhook.boundary import answer
 from exhookadmin.exhook.directory import Directory
 from exhookadmin.exhook.hooks import HOOK_OF_METHOD
+from exhookadmin.exhook.logins import LoginLimits, Logins
 from exhookadmin.exhook.provider import Options, Provider
 from exhookadmin.exhook.versions import VERSIONS, Version
 from protos import exhook_v1_pb2_grpc, exhook_v2_pb2_grpc, exhook_v3_pb2_grpc
@@ -41,7 +41,7 @@ class HookProviderService(Service):
         assert self.provider is not None
         method = self.version.methods[name]
         reply = answer(self.provider, method, request, self.provider.full)
-        return method.response(reply or b"")
+        return method.response(reply)
 
 
 def _rpc(name: str) -> Callable[[HookProviderService, Any, grpc.ServicerContext], Any]:
@@ -65,12 +65,13 @@ def new_provider(record: Callable[[Fact], None]) -> Provider:
     """A provider as the settings want it, with an empty memory."""
     options = Options.from_settings()
     directory = Directory(
-        order=[IdentitySource(name) for name in settings.EXHOOK_IDENTITY_ORDER],
+        order=options.identity_order,
         capacity=settings.EXHOOK_CACHED_DEVICES,
         max_age=settings.EXHOOK_CACHE_SECONDS,
         fail_static_age=settings.EXHOOK_FAIL_STATIC_SECONDS,
     )
-    return Provider(directory, record, options)
+    logins = Logins(options.identity_order, LoginLimits.from_settings(), settings.EXHOOK_CACHED_DEVICES)
+    return Provider(directory, logins, record, options)
 
 
 def grpc_handlers(server: grpc.Server) -> None:
