@@ -46,7 +46,8 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 INSTALLED_APPS = [
     "unfold",
     "unfold.contrib.filters",
-    "django.contrib.admin",
+    # Without autodiscovery (urls.py does that): the endpoint has no use for the admin.
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -176,6 +177,8 @@ EXHOOK_IDENTITY_ORDER = _one_of(
     {"username", "client_id", "certificate_cn"},
     env.list("EXHOOK_IDENTITY_ORDER", default=["username", "client_id", "certificate_cn"]),
 )
+EXHOOK_TRANSPORT = env.str("EXHOOK_TRANSPORT", default="grpcio")
+_one_of("EXHOOK_TRANSPORT", {"grpcio", "native"}, [EXHOOK_TRANSPORT])
 EXHOOK_CHAIN_UNKNOWN = env.bool("EXHOOK_CHAIN_UNKNOWN", default=False)
 EXHOOK_BCRYPT_ROUNDS = env.int("EXHOOK_BCRYPT_ROUNDS", default=10)
 EXHOOK_THROTTLE_BURST = env.int("EXHOOK_THROTTLE_BURST", default=10)

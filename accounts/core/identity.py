@@ -30,17 +30,16 @@ def claims(client: Client, order: Sequence[IdentitySource]) -> list[tuple[Identi
     A username that was sent is final: nothing after it is tried, so a client that
     misspells its username is never admitted as somebody else.
     """
-    values = {
-        IdentitySource.USERNAME: client.username,
-        IdentitySource.CLIENT_ID: client.client_id,
-        IdentitySource.CERTIFICATE_CN: client.cn,
-    }
     made = []
     for source in order:
-        if values[source]:
-            made.append((source, values[source]))
-            if source == IdentitySource.USERNAME:
+        if source is IdentitySource.USERNAME:
+            if client.username:
+                made.append((source, client.username))
                 break
+        else:
+            value = client.client_id if source is IdentitySource.CLIENT_ID else client.cn
+            if value:
+                made.append((source, value))
     return made
 
 

@@ -70,7 +70,8 @@ class Directory:
 
     What a change names is dropped. What may have changed unnoticed (``doubt``: the
     notifications were interrupted) or is old is read again at its next use; while the
-    database is away it goes on serving, up to the fail-static age.
+    database is away it goes on serving, up to the fail-static age. ``version`` moves
+    whenever an answer could become another one.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Directory:
         self._names_of: dict[int, set[Name]] = {}
         self._changes: deque[tuple[int, Change]] = deque(maxlen=REMEMBERED_CHANGES)
         self._generation = 0
+        self.version = 0
         self._doubted_at = float("-inf")
         self._book: PolicyBook | None = None
         self._book_loaded_at = float("-inf")
@@ -116,6 +118,8 @@ class Directory:
         started = self._clock()
         self._book = load_policy_book(self._book)
         self._book_loaded_at = started
+        with self._lock:
+            self.version += 1
         return self._book
 
     def peek(self, client: Client) -> Known | None:
@@ -155,10 +159,27 @@ class Directory:
                     self._devices.pop(name, None)
             if change.new_names or change.everything:
                 self._strangers.clear()
+            self.version += 1
 
     def doubt(self) -> None:
         """Everything may have changed unnoticed: it is read again at its next use."""
         self._doubted_at = self._clock()
+        with self._lock:
+            self.version += 1
+
+    def now(self) -> float:
+        """Seconds of the clock that entries age by."""
+        return self._clock()
+
+    def settled_until(self, client: Client, wall_clock: float) -> float:
+        """Until when, on this clock, what memory holds of the client's device cannot change by
+        time alone; the past when memory holds nothing."""
+        known, now = self.peek(client), self._clock()
+        if known is None or known.principal is None:
+            return now
+        edges = [known.principal.valid_from, known.principal.valid_until]
+        ahead = [edge - wall_clock for edge in edges if edge is not None and edge > wall_clock]
+        return min([known.loaded_at + self._max_age, *(now + seconds for seconds in ahead)])
 
     def _find(self, name: Name) -> Known | None:
         with self._lock:

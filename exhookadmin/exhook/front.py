@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import close_old_connections
 
@@ -13,6 +13,8 @@ from exhookadmin.exhook.bulkheads import Bulkhead
 from exhookadmin.exhook.hooks import Hook
 from exhookadmin.exhook.logins import Need
 from exhookadmin.exhook.provider import Provider
+from exhookadmin.exhook.repeats import Repeats
+from exhookadmin.exhook.replies import ALLOW
 from exhookadmin.exhook.service import servicer_of
 from exhookadmin.exhook.versions import VERSIONS, Method
 
@@ -25,23 +27,46 @@ LOADING_THREADS = 4
 DEFAULT_SECONDS = 5.0
 
 
+class Unanswered(NamedTuple):
+    """A call that memory could not answer."""
+
+    method: Method
+    message: Any
+    need: Need
+
+
 class Front:
     """Answers calls; knows no transport. ``done`` may be called on any thread."""
 
     def __init__(self, provider: Provider) -> None:
         self.provider = provider
+        self._repeats = Repeats(provider.directory)
         # Hashing is CPU work: more threads than cores only make each of them slower.
         cores = os.cpu_count() or 1
         self.hashing = Bulkhead("hashing", threads=cores, waiting=1024, crowd=4 * cores, nice=HASHING_NICE)
         self.loading = Bulkhead("loading", threads=LOADING_THREADS, waiting=8192, crowd=256)
         self._servicers = {version: servicer_of(version, provider) for version in VERSIONS}
 
-    def quick(self, method: Method, message: Any) -> bytes | Need:
-        """The reply if memory is enough, else what it takes. Never raises, never blocks."""
-        return answer(self.provider, method, message, self.provider.quick)
+    def receive(self, method: Method, data: bytes) -> bytes | Unanswered:
+        """The reply if memory is enough, else what it takes. Never blocks.
 
-    def later(self, method: Method, message: Any, need: Need, deadline: float, done: Done) -> None:
+        Raises google.protobuf.message.DecodeError for bytes that are no such message.
+        """
+        if method.hook is not Hook.CLIENT_AUTHORIZE:
+            return self._decide(method, method.parse(data))
+        directory = self.provider.directory
+        if self._repeats.allowed(data, directory.now()):
+            return ALLOW
+        version = directory.version
+        message = method.parse(data)
+        reply = self._decide(method, message)
+        if reply is ALLOW:
+            self._repeats.remember(data, version, self.provider.settled_until(message))
+        return reply
+
+    def later(self, unanswered: Unanswered, deadline: float, done: Done) -> None:
         """Calls ``done`` with the reply when what is needed is there; ``deadline`` in monotonic seconds."""
+        method, message, need = unanswered
         shed = partial(self._shed, method, message, done)
         if need is Need.DEVICE:
             work = self._load_and_answer if method.hook == Hook.CLIENT_AUTHENTICATE else self._answer
@@ -52,6 +77,10 @@ class Front:
             done(reply if isinstance(reply, bytes) else self._refusal(method, message))
         else:
             self.hashing.submit(partial(self._answer, method, message, deadline, done), shed, deadline)
+
+    def _decide(self, method: Method, message: Any) -> bytes | Unanswered:
+        reply = answer(self.provider, method, message, self.provider.quick)
+        return reply if isinstance(reply, bytes) else Unanswered(method, message, reply)
 
     def close(self) -> None:
         """Finishes the slow work that has begun."""
@@ -74,7 +103,7 @@ class Front:
             shed = partial(self._shed, method, message, done)
             self.hashing.submit(partial(self._answer, method, message, deadline, done), shed, deadline)
         else:
-            self.later(method, message, reply, deadline, done)
+            self.later(Unanswered(method, message, reply), deadline, done)
 
     def _loaded_quick(self, method: Method, message: Any) -> bytes | Need:
         self.provider.load(message)

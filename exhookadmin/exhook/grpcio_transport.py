@@ -15,15 +15,12 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from exhookadmin.exhook.front import DEFAULT_SECONDS, Front
+from exhookadmin.exhook.transport import MAX_MESSAGE_BYTES, MAX_STREAMS, PortTaken
 from exhookadmin.exhook.versions import VERSIONS, Method
 
-MEGABYTE = 1024 * 1024
-
 OPTIONS: list[tuple[str, Any]] = [
-    # EMQX does not honour a low limit: it would deny the devices whose calls are refused.
-    ("grpc.max_concurrent_streams", 1_000_000),
-    # Larger than any MQTT packet EMQX accepts by default (1 MB), with room for the rest.
-    ("grpc.max_receive_message_length", 4 * MEGABYTE),
+    ("grpc.max_concurrent_streams", MAX_STREAMS),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     # EMQX sends a PING every 60 s, also when it has nothing to ask; grpc would take offence.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
@@ -33,12 +30,8 @@ OPTIONS: list[tuple[str, Any]] = [
 ]
 
 
-class PortTaken(Exception):
-    """The address cannot be listened on."""
-
-
 class GrpcioTransport:
-    """A server with all three versions, health and reflection. Use within a running event loop."""
+    """All three versions, health and reflection."""
 
     def __init__(self, front: Front) -> None:
         self._front = front
@@ -57,7 +50,6 @@ class GrpcioTransport:
         reflection.enable_server_reflection(names, self._server)
 
     async def start(self, address: str) -> int:
-        """Listens. Answers the port, which matters when 0 was asked for. Raises PortTaken."""
         try:
             port = self._server.add_insecure_port(address)
         except RuntimeError as error:
@@ -68,7 +60,6 @@ class GrpcioTransport:
         return port
 
     async def stop(self, grace: float) -> None:
-        """Accepts no more calls and waits so many seconds for those under way."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace)
 
@@ -79,12 +70,11 @@ class GrpcioTransport:
 
         async def handle(data: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
             try:
-                message = method.parse(data)
+                reply = front.receive(method, data)
             except DecodeError:
                 await context.abort(
                     grpc.StatusCode.INVALID_ARGUMENT, f"these bytes are no message that {method.name} takes"
                 )
-            reply = front.quick(method, message)
             if isinstance(reply, bytes):
                 return reply
             loop = asyncio.get_running_loop()
@@ -95,7 +85,7 @@ class GrpcioTransport:
 
             seconds = context.time_remaining()
             deadline = time.monotonic() + (DEFAULT_SECONDS if seconds is None else seconds)
-            front.later(method, message, reply, deadline, done)
+            front.later(reply, deadline, done)
             return await answered
 
         return handle

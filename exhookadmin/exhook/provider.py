@@ -17,6 +17,7 @@ from accounts.core.decision import Decision, Reason, deny
 from accounts.core.identity import IdentitySource
 from acl.core.decide import AccessRequest, authorize
 from acl.core.rules import Action
+from acl.rulesets import PolicyBook
 from audit.fact import Fact, Kind
 from exhookadmin.exhook.directory import Directory, Known
 from exhookadmin.exhook.hooks import Hook
@@ -59,15 +60,23 @@ class Provider:
             Hook.PROVIDER_UNLOADED: self._provider_unloaded,
             Hook.CLIENT_AUTHENTICATE: lambda _, message: self._quick_authenticate(message),
             Hook.CLIENT_AUTHORIZE: lambda _, message: self._authorize(message, directory.peek),
-            Hook.CLIENT_CONNACK: self._connack,
+            Hook.CLIENT_CONNACK: lambda _, message: self._connack(message, directory.peek),
             Hook.CLIENT_CONNECTED: lambda _, message: self._connected(message, directory.peek),
-            Hook.CLIENT_DISCONNECTED: self._disconnected,
+            Hook.CLIENT_DISCONNECTED: lambda _, message: self._disconnected(message, directory.peek),
             Hook.MESSAGE_PUBLISH: _leave_message,
         }
         self._full: dict[Hook, Callable[[Any], bytes | Need]] = {
             Hook.CLIENT_AUTHENTICATE: self._full_authenticate,
             Hook.CLIENT_AUTHORIZE: lambda message: self._authorize(message, directory.find),
+            Hook.CLIENT_CONNACK: lambda message: self._connack(message, directory.find),
             Hook.CLIENT_CONNECTED: lambda message: self._connected(message, directory.find),
+            Hook.CLIENT_DISCONNECTED: lambda message: self._disconnected(message, directory.find),
+        }
+        # What happened is recorded even where it cannot be found out whose doing it was.
+        self._untold: dict[Hook, Callable[[Any], bytes | Need]] = {
+            Hook.CLIENT_CONNACK: lambda message: self._connack(message, _nobody),
+            Hook.CLIENT_CONNECTED: lambda message: self._connected(message, _nobody),
+            Hook.CLIENT_DISCONNECTED: lambda message: self._disconnected(message, _nobody),
         }
 
     def quick(self, method: Method, message: Any) -> bytes | Need:
@@ -80,6 +89,10 @@ class Provider:
         if isinstance(reply, Need):
             raise RuntimeError(f"{method.hook} still needs {reply.value}")
         return reply
+
+    def settled_until(self, message: Any) -> float:
+        """Until when, on the directory's clock, the same message would be answered the same way."""
+        return self.directory.settled_until(client_of(message.clientinfo), time.time())
 
     def load(self, message: Any) -> None:
         """Brings the message's device into memory. Raises django.db.Error when the database is away."""
@@ -97,8 +110,8 @@ class Provider:
             return self._conclude_authenticate(message, client_of(message.clientinfo), None, decision)
         if method.hook == Hook.CLIENT_AUTHORIZE:
             return self._conclude_authorize(message, client_of(message.clientinfo), None, decision)
-        if method.hook == Hook.CLIENT_CONNECTED:
-            self._record(_client_fact(Kind.CONNECTED, message, client_of(message.clientinfo), None))
+        if method.hook in self._untold:
+            self._untold[method.hook](message)
         return IGNORE if method.hook == Hook.MESSAGE_PUBLISH else EMPTY_SUCCESS
 
     def _provider_loaded(self, method: Method, message: Any) -> bytes:
@@ -164,10 +177,12 @@ class Provider:
             self._record(fact)
         return reply_to(decision, self._options.chain_unknown)
 
-    def _connack(self, method: Method, message: Any) -> bytes:
+    def _connack(self, message: Any, find: Find) -> bytes | Need:
         if message.result_code != "success":
             client = connecting_client_of(message.conninfo, assigned_client_id(message.props))
-            known = self.directory.peek(client)
+            known = find(client)
+            if known is None:
+                return Need.DEVICE
             self._record(
                 _client_fact(Kind.CONNACK, message, client, known, allowed=False, detail=message.result_code)
             )
@@ -181,11 +196,17 @@ class Provider:
         self._record(_client_fact(Kind.CONNECTED, message, client, known))
         return EMPTY_SUCCESS
 
-    def _disconnected(self, _: Method, message: Any) -> bytes:
+    def _disconnected(self, message: Any, find: Find) -> bytes | Need:
         client = client_of(message.clientinfo)
-        known = self.directory.peek(client)
+        known = find(client)
+        if known is None:
+            return Need.DEVICE
         self._record(_client_fact(Kind.DISCONNECTED, message, client, known, detail=message.reason))
         return EMPTY_SUCCESS
+
+
+def _nobody(_: Client) -> Known:
+    return Known(None, PolicyBook(), 0.0)
 
 
 def _acknowledge(_: Method, __: Any) -> bytes:

@@ -9,18 +9,19 @@ _MAPPED = "::ffff:"
 
 def client_of(info: Any) -> Client:
     """The client in a ``ClientInfo``. The password is there in authenticate only."""
+    # In the order of the fields, because this runs for every call and names cost time.
     return Client(
-        client_id=info.clientid,
-        username=info.username,
-        password=info.password,
-        address=_address(info.peerhost),
-        port=getattr(info, "peerport", 0),
-        listener_port=info.sockport,
-        protocol=info.protocol,
-        mountpoint=info.mountpoint,
-        cn=info.cn,
-        dn=info.dn,
-        node=info.node,
+        info.clientid,
+        info.username,
+        info.password,
+        _address(info.peerhost),
+        getattr(info, "peerport", 0),
+        info.sockport,
+        info.protocol,
+        info.mountpoint,
+        info.cn,
+        info.dn,
+        info.node,
     )
 
 

@@ -30,7 +30,7 @@ def main(host: str, port: int) -> int:
     """Serves until SIGTERM or SIGINT. Answers the exit status."""
     django.setup()
     # Imported only now: gRPC starts threads, and the models need the set-up.
-    from exhookadmin.exhook.grpcio_transport import PortTaken
+    from exhookadmin.exhook.transport import PortTaken
 
     try:
         _run(host, port)
@@ -74,17 +74,22 @@ def _run(host: str, port: int) -> None:
 
 
 async def _serve(front: "Front", host: str, port: int) -> None:
-    from exhookadmin.exhook.grpcio_transport import GrpcioTransport
+    from exhookadmin.exhook.transport import new_transport
 
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stopping.set)
     started = time.monotonic()
-    transport = GrpcioTransport(front)
+    transport = new_transport(front)
     bound = await transport.start(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     logger.info(
-        "worker listens", extra={"port": bound, "policies": len(front.provider.directory.book.compiled)}
+        "worker listens",
+        extra={
+            "port": bound,
+            "transport": settings.EXHOOK_TRANSPORT,
+            "policies": len(front.provider.directory.book.compiled),
+        },
     )
     print(f"ready {bound}", flush=True)
     await stopping.wait()

@@ -1,0 +1,45 @@
+"""Questions that come again, byte for byte.
+
+EMQX asks anew whenever its own small cache has forgotten, so a device that publishes to
+the same topic asks the same question for as long as it is connected. What was allowed is
+allowed again, without being read and decided again, until anything that it depended on
+changes. Denials are not kept: each of them is a fact of its own.
+"""
+
+from exhookadmin.exhook.directory import Directory
+
+CAPACITY = 50_000
+
+
+class Repeats:
+    """Allowed questions in memory. For one thread: the one that answers quickly."""
+
+    def __init__(self, directory: Directory, capacity: int = CAPACITY) -> None:
+        self._directory = directory
+        self._capacity = capacity
+        self._allowed: dict[bytes, float] = {}
+        self._version = directory.version
+
+    def __len__(self) -> int:
+        return len(self._allowed)
+
+    def allowed(self, question: bytes, now: float) -> bool:
+        """True when this question was answered with allow and nothing has changed since.
+
+        ``now`` is of the directory's clock.
+        """
+        if self._version != self._directory.version:
+            self._allowed.clear()
+            self._version = self._directory.version
+            return False
+        until = self._allowed.get(question)
+        return until is not None and now < until
+
+    def remember(self, question: bytes, version: int, until: float) -> None:
+        """Keeps an allowed question until then. ``version`` is the directory's before it was decided."""
+        if version != self._directory.version or version != self._version:
+            return
+        if len(self._allowed) >= self._capacity:
+            # The oldest goes: it is asked again, decided again, and comes back as the newest.
+            del self._allowed[next(iter(self._allowed))]
+        self._allowed[question] = until
