@@ -30,6 +30,7 @@ class PolicyBook:
     everyone: frozenset[int] = frozenset()
     by_group: Mapping[int, frozenset[int]] = field(default_factory=dict)
     broken: Mapping[int, str] = field(default_factory=dict)
+    _tuples: dict[frozenset[int], tuple[CompiledRules, ...]] = field(default_factory=dict, compare=False)
 
     def rule_sets(
         self, principal: Principal, policy_ids: Iterable[int], own: CompiledRules
@@ -41,13 +42,19 @@ class PolicyBook:
         applying = set(policy_ids) | self.everyone
         for group_id in principal.group_ids:
             applying |= self.by_group.get(group_id, frozenset())
-        sets = [own] if own else []
-        for policy_id in sorted(applying & self.compiled.keys()):
-            compiled = self.compiled[policy_id]
-            if compiled is None:
-                raise PolicyBroken(self.broken[policy_id])
-            sets.append(compiled)
-        return tuple(sets)
+        shared = self._shared(frozenset(applying & self.compiled.keys()))
+        return (own, *shared) if own else shared
+
+    def _shared(self, policy_ids: frozenset[int]) -> tuple[CompiledRules, ...]:
+        """One tuple for all the devices to which the same policies apply."""
+        known = self._tuples.get(policy_ids)
+        if known is None:
+            broken = next((policy_id for policy_id in policy_ids if self.compiled[policy_id] is None), None)
+            if broken is not None:
+                raise PolicyBroken(self.broken[broken])
+            known = tuple(rules for policy_id in sorted(policy_ids) if (rules := self.compiled[policy_id]))
+            self._tuples[policy_ids] = known
+        return known
 
 
 def load_policy_book(previous: PolicyBook | None = None) -> PolicyBook:
