@@ -1,5 +1,7 @@
 """Devices, their credentials and groups."""
 
+from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -7,8 +9,9 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+from accounts.checked import CheckedModel
 from accounts.core.binding import Binding, binding_problem
-from accounts.core.networks import parse_networks
+from accounts.core.networks import one_a_line
 from accounts.core.principal import CredentialKind
 from accounts.validators import (
     NAME_CHARACTERS,
@@ -20,7 +23,7 @@ from accounts.validators import (
 BINDINGS = [
     (Binding.EQUALS_USERNAME.value, "equals the username"),
     (Binding.EXACT.value, "exactly this client id"),
-    (Binding.PREFIX.value, "this prefix, then anything"),
+    (Binding.PREFIX.value, "this prefix, then anything without its separator"),
     (Binding.ANY.value, "any client id (unsafe)"),
 ]
 
@@ -30,7 +33,7 @@ CREDENTIAL_KINDS = [
 ]
 
 
-class DeviceGroup(models.Model):
+class DeviceGroup(CheckedModel):
     """A named set of devices that policies can be attached to."""
 
     name = models.CharField(max_length=150, unique=True)
@@ -57,7 +60,7 @@ class DeviceQuerySet(models.QuerySet["Device"]):
         return self.prefetch_related("credentials", "groups")
 
 
-class Device(models.Model):
+class Device(CheckedModel):
     """An MQTT user: whatever may connect to the broker. Never a staff user of this site."""
 
     username = models.CharField(
@@ -156,21 +159,34 @@ class Device(models.Model):
     def __str__(self) -> str:
         return self.username
 
-    def clean(self) -> None:
-        """What concerns two fields at once. Stores networks one a line, as they are compared."""
-        super().clean()
+    def clean_fields(self, exclude: Collection[str] | None = None) -> None:
+        """Each field, then what concerns two of them, where each is right by itself.
+
+        Stores networks one a line, as they are compared.
+        """
         errors: dict[str, Any] = {}
-        if self.valid_from and self.valid_until and self.valid_from >= self.valid_until:
+        try:
+            super().clean_fields(exclude)
+        except ValidationError as error:
+            error.update_error_dict(errors)
+        unusable = errors.keys() | set(exclude or ())
+        if not {"valid_from", "valid_until"} & unusable and not _in_order(self.valid_from, self.valid_until):
             errors["valid_until"] = "This must be later than “valid from”; leave it empty for no end."
-        problem = binding_problem(Binding(self.client_id_binding), self.client_id)
-        if problem:
-            errors["client_id"] = problem
+        if not {"client_id_binding", "client_id"} & unusable:
+            problem = binding_problem(Binding(self.client_id_binding), self.client_id)
+            if problem:
+                errors["client_id"] = problem
+        if "networks" not in unusable:
+            self.networks = one_a_line(self.networks)
         if errors:
             raise ValidationError(errors)
-        self.networks = "\n".join(str(network) for network in parse_networks(self.networks.splitlines()))
 
 
-class Credential(models.Model):
+def _in_order(first: datetime | None, last: datetime | None) -> bool:
+    return first is None or last is None or first < last
+
+
+class Credential(CheckedModel):
     """A way for a device to prove itself. Several may be live at once, so that it can be rotated."""
 
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="credentials")

@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 
+from django.conf import settings
 from django.contrib.auth import hashers
 
 ALGORITHM = "bcrypt_sha256"
@@ -14,10 +15,11 @@ def encode_password(password: str) -> str:
 
 def password_matches(encoded: str, password: str) -> bool:
     """Whether this is the password. A stored hash that cannot be read matches nothing:
-    bcrypt raises ValueError on a broken hash, and on a password over 72 bytes."""
+    bcrypt raises ValueError on a broken hash, and on a password over 72 bytes; PBKDF2
+    raises OverflowError for an absurd number of rounds."""
     try:
         return bool(hashers.identify_hasher(encoded).verify(password, encoded))
-    except (ValueError, TypeError, AssertionError, IndexError):
+    except (ValueError, TypeError, AssertionError, IndexError, OverflowError):
         return False
 
 
@@ -26,11 +28,12 @@ def spend_a_verification(password: str) -> None:
 
     Otherwise the time to answer would tell a stranger which names exist.
     """
-    password_matches(_of_nobody(), password)
+    password_matches(_of_nobody(settings.EXHOOK_BCRYPT_ROUNDS), password)
 
 
-@lru_cache(maxsize=1)
-def _of_nobody() -> str:
+@lru_cache(maxsize=8)
+def _of_nobody(rounds: int) -> str:
+    """Some hash of this cost, which is all that matters about it; the hasher reads the same setting."""
     return encode_password("")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
+from django.utils import timezone
 
 from accounts.core.principal import CredentialKind
 from accounts.core.tokens import encode_token, generate_token, looks_like_token
@@ -40,7 +41,7 @@ def delete_devices(devices: DeviceQuerySet) -> int:
 
 def set_enabled(devices: DeviceQuerySet, enabled: bool) -> int:
     """Switches devices on or off, effective at their next publish. Answers how many changed."""
-    return devices.exclude(enabled=enabled).update(enabled=enabled)
+    return devices.exclude(enabled=enabled).update(enabled=enabled, updated_at=timezone.now())
 
 
 def save_group(group: DeviceGroup) -> DeviceGroup:
@@ -96,16 +97,18 @@ def add_password(
 
 
 def save_credential(credential: Credential) -> Credential:
-    """Stores label, expiry and the switch of an existing credential; its secret never changes."""
+    """Stores label, expiry and the switch of an existing credential; its secret never changes.
+
+    Raises ValidationError, also when the credential has been deleted meanwhile.
+    """
     credential.full_clean()
-    credential.save(update_fields=["label", "expires_at", "enabled"])
-    return credential
+    return _store(credential, "label", "expires_at", "enabled")
 
 
 def switch_credential(credential: Credential, enabled: bool) -> Credential:
     """Revokes a credential, or admits it again. Connections that live stay until they end."""
     credential.enabled = enabled
-    return save_credential(credential)
+    return _store(credential, "enabled")
 
 
 def revoke_passwords(device: Device) -> int:
@@ -116,6 +119,13 @@ def revoke_passwords(device: Device) -> int:
 def delete_credential(credential: Credential) -> None:
     """Deletes a credential for good; the audit log keeps its number."""
     credential.delete()
+
+
+def _store(credential: Credential, *fields: str) -> Credential:
+    values = {name: getattr(credential, name) for name in fields}
+    if not Credential.objects.filter(pk=credential.pk).update(**values):
+        raise ValidationError("This credential has been deleted meanwhile.")
+    return credential
 
 
 def replace_encoded(credential_id: int, old: str, new: str) -> bool:

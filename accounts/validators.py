@@ -1,14 +1,18 @@
 """Refuses wrong input where it is typed: the field, the reason and an example."""
 
+import re
 from typing import Any
 
 from django.core.exceptions import ValidationError
 
 from accounts.core.networks import parse_networks
+from accounts.core.text import quoted, text_problem
 
 MQTT_STRING_BYTES = 65_535
 NAME_CHARACTERS = 512
 ATTRIBUTE_CHARACTERS = 256
+# The names that a placeholder can spell.
+ATTRIBUTE_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 def validate_mqtt_name(value: str) -> None:
@@ -43,15 +47,21 @@ def validate_attributes(value: Any) -> None:
     if not isinstance(value, dict):
         raise ValidationError("Write an object such as {“site”: “berlin”}.", code="attributes")
     for name, text in value.items():
-        if not name or not all(character.isalnum() or character in "_-" for character in name):
+        if not isinstance(name, str) or not ATTRIBUTE_NAME.fullmatch(name):
+            shown = quoted(name) if isinstance(name, str) else f"of type {type(name).__name__}"
             raise ValidationError(
-                f"The attribute name “{name}” may hold letters, digits, “_” and “-” only, "
-                "for example “site_id”.",
+                f"The attribute name {shown} may hold the letters a to z and A to Z, digits, "
+                "“_”, “-” and “.” only, for example “site_id”.",
                 code="attributes",
             )
         if not isinstance(text, str) or len(text) > ATTRIBUTE_CHARACTERS:
             raise ValidationError(
-                f"The attribute “{name}” must be a text of at most {ATTRIBUTE_CHARACTERS} characters, "
+                f"The attribute {quoted(name)} must be a text of at most {ATTRIBUTE_CHARACTERS} characters, "
                 "for example “berlin”; put numbers in quotes.",
                 code="attributes",
+            )
+        problem = text_problem(text)
+        if problem:
+            raise ValidationError(
+                f"The attribute {quoted(name)} cannot be used: {problem}", code="attributes"
             )

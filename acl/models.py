@@ -1,8 +1,12 @@
 """Policies and rules: what devices may publish and subscribe."""
 
+from collections.abc import Collection
+
 from django.db import models
 from django.db.models import Q
 
+from accounts.checked import CheckedModel
+from accounts.core.networks import one_a_line
 from accounts.models import Device, DeviceGroup
 from accounts.validators import validate_networks
 from acl.core.rules import Action, Effect
@@ -17,7 +21,7 @@ ACTIONS = [
 PRIORITY_LIMIT = 1_000_000
 
 
-class Policy(models.Model):
+class Policy(CheckedModel):
     """A named, reusable set of rules, attached to devices, to groups, or to everyone."""
 
     name = models.CharField(max_length=150, unique=True)
@@ -38,7 +42,7 @@ class Policy(models.Model):
         return self.name
 
 
-class Rule(models.Model):
+class Rule(CheckedModel):
     """Allow or deny an action on the topics of one topic filter; in a policy, or of one device."""
 
     policy = models.ForeignKey(Policy, on_delete=models.CASCADE, related_name="rules", null=True, blank=True)
@@ -94,3 +98,9 @@ class Rule(models.Model):
     def __str__(self) -> str:
         literal = "eq " if self.literal else ""
         return f"{self.effect} {self.action} {literal}{self.topic_filter}"
+
+    def clean_fields(self, exclude: Collection[str] | None = None) -> None:
+        """Stores networks one a line, as they are compared."""
+        super().clean_fields(exclude)
+        if "networks" not in (exclude or ()):
+            self.networks = one_a_line(self.networks)

@@ -14,6 +14,9 @@ from acl.models import Policy, Rule
 
 logger = logging.getLogger(__name__)
 
+# Most devices have none of their own: they share this.
+NO_RULES = compile_rules(())
+
 
 class PolicyBroken(Exception):
     """A policy that applies to the device does not compile and never did in this process."""
@@ -65,7 +68,8 @@ def load_policy_book(previous: PolicyBook | None = None) -> PolicyBook:
     by_group: dict[int, set[int]] = {}
     for policy in Policy.objects.filter(enabled=True).prefetch_related("rules", "groups"):
         try:
-            compiled[policy.pk] = compile_rules(_core_rules(policy.rules.all(), f"policy {policy.name}"))
+            rules = _core_rules(policy.rules.all(), f"policy {policy.name}")
+            compiled[policy.pk] = _recompiled(rules, previous.compiled.get(policy.pk) if previous else None)
         except ValueError as error:
             broken[policy.pk] = f"policy {policy.name}: {error}"
             compiled[policy.pk] = previous.compiled.get(policy.pk) if previous else None
@@ -80,10 +84,19 @@ def load_policy_book(previous: PolicyBook | None = None) -> PolicyBook:
     )
 
 
+def _recompiled(rules: list[CoreRule], previous: CompiledRules | None) -> CompiledRules:
+    """Compiles the rules, unless that was done before: of many policies one changes at a time."""
+    in_order = sorted(rules, key=lambda rule: rule.order)
+    if previous is not None and [compiled.rule for compiled in previous.rules] == in_order:
+        return previous
+    return compile_rules(rules)
+
+
 def load_own_rules(device: Device) -> CompiledRules:
     """The rules directly on a device. Raises PolicyBroken when one does not compile."""
     try:
-        return compile_rules(_core_rules(device.rules.all(), f"device {device.username}"))
+        rules = _core_rules(device.rules.all(), f"device {device.username}")
+        return compile_rules(rules) if rules else NO_RULES
     except ValueError as error:
         raise PolicyBroken(f"device {device.username}: {error}") from error
 

@@ -5,7 +5,6 @@ from typing import Any
 
 from django.db import models, transaction
 
-from accounts.core.networks import parse_networks
 from accounts.models import Device, DeviceGroup
 from acl.models import Policy, Rule
 
@@ -39,7 +38,6 @@ def create_policy(
 def save_rule(rule: Rule) -> Rule:
     """Checks and stores a rule. Raises ValidationError naming each wrong field."""
     rule.full_clean()
-    rule.networks = "\n".join(str(network) for network in parse_networks(rule.networks.splitlines()))
     rule.save()
     return rule
 

@@ -6,6 +6,8 @@ session by presenting that one's client id (MQTT 5, 3.1.4-3: the server closes t
 
 from enum import StrEnum
 
+from accounts.core.text import quoted
+
 SEPARATORS = "-_:./|@~"
 
 
@@ -27,10 +29,10 @@ def binding_problem(binding: Binding, bound_client_id: str) -> str | None:
     if binding == Binding.PREFIX and (
         bound_client_id[-1] not in SEPARATORS or bound_client_id.strip(SEPARATORS) == ""
     ):
+        stem = bound_client_id.strip(SEPARATORS) or "fleet1"
         return (
             "A bare prefix would also claim other devices’ ids (“fleet1” claims “fleet10”): "
-            f"end it with a separator, one of {' '.join(SEPARATORS)}, "
-            f"for example “{bound_client_id.strip(SEPARATORS) or 'fleet1'}-”."
+            f"end it with a separator, one of {' '.join(SEPARATORS)}, for example {quoted(f'{stem}-')}."
         )
     return None
 

@@ -30,7 +30,7 @@ def claims(client: Client, order: Sequence[IdentitySource]) -> list[tuple[Identi
     A username that was sent is final: nothing after it is tried, so a client that
     misspells its username is never admitted as somebody else.
     """
-    made = []
+    made: list[tuple[IdentitySource, str]] = []
     for source in order:
         if source is IdentitySource.USERNAME:
             if client.username:

@@ -38,7 +38,9 @@ def token_matches(encoded: str, token: str) -> bool:
     """Compares in constant time; False for a stored value of another form."""
     algorithm, _, rest = encoded.partition("$")
     salt, _, digest = rest.partition("$")
-    return algorithm == _ALGORITHM and hmac.compare_digest(_digest(salt, token).encode(), digest.encode())
+    return algorithm == _ALGORITHM and hmac.compare_digest(
+        _digest(salt, token).encode(), digest.encode(errors="surrogatepass")
+    )
 
 
 def _digest(salt: str, token: str) -> str:

@@ -70,7 +70,7 @@ class Migration(migrations.Migration):
                         choices=[
                             ("equals_username", "equals the username"),
                             ("exact", "exactly this client id"),
-                            ("prefix", "this prefix, then anything"),
+                            ("prefix", "this prefix, then anything without its separator"),
                             ("any", "any client id (unsafe)"),
                         ],
                         default="equals_username",
@@ -221,6 +221,7 @@ class Migration(migrations.Migration):
                 condition=models.Q(("certificate_cn", ""), _negated=True),
                 fields=("certificate_cn",),
                 name="device_certificate_cn_is_unique",
+                violation_error_code="unique",
                 violation_error_message="Another device has this certificate CN.",
             ),
         ),

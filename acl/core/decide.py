@@ -17,6 +17,7 @@ __all__ = ["AccessRequest", "Consideration", "Explanation", "authorize", "consid
 
 _INVALID_TOPIC = deny(Reason.INVALID_TOPIC)
 _SUPERUSER = allow(Reason.SUPERUSER)
+_POLICY_BROKEN = deny(Reason.POLICY_BROKEN)
 _NO_RULE_MATCHED = deny(Reason.NO_RULE_MATCHED)
 
 
@@ -52,13 +53,14 @@ def authorize(
     client: Client,
     principal: Principal | None,
     request: AccessRequest,
-    rule_sets: Sequence[CompiledRules],
+    rule_sets: Sequence[CompiledRules] | None,
     now: float,
 ) -> Decision:
     """Decides about one publish or subscribe. `now` is seconds since the epoch; never raises for any text.
 
     The device's state comes first, then the topic itself, then superusers; then all rules of all sets are
-    one list: highest priority first, deny before allow, and the first that matches decides.
+    one list: highest priority first, deny before allow, and the first that matches decides. `rule_sets` is
+    None where some of the rules cannot be compiled: what they would have denied is not known, so all is.
     """
     reason = refusal(client, principal, now)
     if reason is not None or principal is None:
@@ -69,6 +71,8 @@ def authorize(
         return _INVALID_TOPIC
     if principal.superuser:
         return _SUPERUSER
+    if rule_sets is None:
+        return _POLICY_BROKEN
     best: CompiledRule | None = None
     for rules in rule_sets:
         best = rules.first_match(question, best)
@@ -89,7 +93,7 @@ def explain(
     client: Client,
     principal: Principal | None,
     request: AccessRequest,
-    rule_sets: Sequence[CompiledRules],
+    rule_sets: Sequence[CompiledRules] | None,
     now: float,
 ) -> Explanation:
     """The decision of `authorize` for the same arguments, and what led to it."""
@@ -100,7 +104,7 @@ def explain(
         question = ask(client, principal, request)
     except InvalidTopic as problem:
         return Explanation(decision, request.topic, str(problem), ())
-    return Explanation(decision, question.text, None, tuple(_considered(question, rule_sets)))
+    return Explanation(decision, question.text, None, tuple(_considered(question, rule_sets or ())))
 
 
 def _considered(question: Question, rule_sets: Sequence[CompiledRules]) -> Iterator[Consideration]:

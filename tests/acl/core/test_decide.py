@@ -96,9 +96,12 @@ def test_publish(decide, lines, asked, expected):
         (["deny subscribe +/secret", "allow subscribe #"], "subscribe a/+/c", (ALLOWED, 2)),
         (["deny subscribe a/b/c/d", "allow subscribe #"], "subscribe a/#", (DENIED, 1)),
         (["deny subscribe secret/#", "allow subscribe #"], "subscribe public/#", (ALLOWED, 2)),
+        (["deny subscribe a/b/#", "allow subscribe #"], "subscribe +/b/c", (DENIED, 1)),
+        (["deny subscribe a/b/#", "allow subscribe #"], "subscribe +/c/b", (ALLOWED, 2)),
         # Topics that begin with $ are covered by no leading wildcard, in rules and in requests.
         (["allow subscribe #"], "subscribe $SYS/#", (DENIED, None)),
         (["allow subscribe $SYS/#"], "subscribe $SYS/+/x", (ALLOWED, 1)),
+        (["allow subscribe $SYS/+"], "subscribe $SYS/x", (ALLOWED, 1)),
         (["deny subscribe $SYS/#", "allow subscribe #"], "subscribe #", (ALLOWED, 2)),
         (["deny subscribe #", "allow subscribe $SYS/#"], "subscribe $SYS/#", (ALLOWED, 2)),
     ],

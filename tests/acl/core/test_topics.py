@@ -1,25 +1,14 @@
-from itertools import product
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from acl.core.topics import contains, filter_levels, has_wildcards, match, overlaps
-from tests.acl.core.topic_sets import FRESH, World, all_topics, spelled_match
+from tests.acl.core.topic_sets import FRESH, World, all_filters, all_topics, spelled_match
 
 LEVELS = ["", "a", "$s"]
 
 
-def all_filters(depth):
-    for n in range(1, depth + 1):
-        for levels in product([*LEVELS, "+"], repeat=n):
-            if levels != ("",):
-                yield "/".join(levels)
-        for levels in product([*LEVELS, "+"], repeat=n - 1):
-            yield "/".join([*levels, "#"])
-
-
-FILTERS = list(all_filters(4))
+FILTERS = all_filters(LEVELS, 4)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,13 @@ def all_topics(levels, depth):
     return ["/".join(t) for n in range(1, depth + 1) for t in product(levels, repeat=n) if t != ("",)]
 
 
+def all_filters(levels, depth):
+    """Every filter of these levels, ``+`` and ``#``."""
+    bodies = [list(chosen) for n in range(depth + 1) for chosen in product([*levels, "+"], repeat=n)]
+    exact = ["/".join(body) for body in bodies if body not in ([], [""])]
+    return exact + ["/".join([*body, "#"]) for body in bodies if len(body) < depth]
+
+
 def spelled_match(topic_filter, topic):
     """MQTT 5, 4.7, read as a regular expression."""
     if topic_filter[0] in "+#" and topic[0] == "$":
