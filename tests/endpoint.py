@@ -57,7 +57,10 @@ def wait_until(holds: Callable[[], Any], seconds: float = 15.0) -> None:
 
 @pytest.fixture
 def start_endpoint(transactional_db: None, tmp_path: Path) -> Iterator[StartEndpoint]:
-    """Starts an endpoint as a context manager; its log is part of the report of a test that fails."""
+    """Starts an endpoint as a context manager, with one worker unless it is told otherwise.
+
+    Its log is part of the report of a test that fails.
+    """
     # A transactional test empties every table when it ends, the one row of this one included.
     Revision.objects.get_or_create(pk=1)
     logs: list[Path] = []
@@ -66,7 +69,9 @@ def start_endpoint(transactional_db: None, tmp_path: Path) -> Iterator[StartEndp
         var = tmp_path / f"endpoint-{len(logs)}"
         var.mkdir()
         logs.append(var / "log")
-        return running_endpoint(logs[-1], arguments, child_environment(var) | environment)
+        return running_endpoint(
+            logs[-1], ["--workers", "1", *arguments], child_environment(var) | environment
+        )
 
     yield start
     # pytest shows what was printed only where a test failed.

@@ -30,6 +30,8 @@ METHODS: Mapping[str, Method] = {
 }
 """Every RPC of every version, by its path."""
 
+Headers = tuple[tuple[str, str], ...]
+
 # A release that speaks each version, for the requests that name one.
 _RELEASES = {"v1": "4.4.19", "v2": "5.8.8", "v3": "5.10.1"}
 
@@ -80,9 +82,9 @@ def open_channel(target: Target) -> grpc.Channel:
     return grpc.insecure_channel(target.address, target.options())
 
 
-def headers_of(method: Method) -> list[tuple[str, str]]:
+def headers_of(method: Method) -> Headers:
     """The headers that EMQX sends with a call, as far as grpc leaves them to its user."""
-    return [("grpc-encoding", "identity"), ("grpc-message-type", _request_of(method).full_name)]
+    return (("grpc-encoding", "identity"), ("grpc-message-type", _request_of(method).full_name))
 
 
 def explain_unreachable(target: Target, error: grpc.RpcError) -> Unreachable:
@@ -124,7 +126,7 @@ class Node:
 
     def method(self, hook: Hook) -> Method:
         """The RPC that this version calls at a hook."""
-        return next(method for method in self.version.methods.values() if HOOK_OF_METHOD[method.name] == hook)
+        return next(method for method in self.version.methods.values() if method.hook == hook)
 
     def request(self, hook: Hook, client: Client | None = None, **values: Any) -> tuple[Method, bytes]:
         """What EMQX calls at a hook, about a client unless the hook is about the node.

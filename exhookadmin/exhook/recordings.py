@@ -16,7 +16,7 @@ from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 _TIMEOUT = re.compile(r"(\d{1,8})([HMSmun])")
 _SECONDS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
@@ -45,13 +45,13 @@ class RecordedCall:
         return self.path.rsplit("/", 1)[-1]
 
     @property
-    def headers(self) -> list[tuple[str, str]]:
+    def headers(self) -> tuple[tuple[str, str], ...]:
         """The headers that a gRPC client may send itself."""
-        return [
+        return tuple(
             (name, value)
             for name, value in self.metadata.items()
             if not name.startswith(":") and name not in _OF_THE_TRANSPORT
-        ]
+        )
 
     @property
     def timeout(self) -> float | None:
@@ -65,11 +65,11 @@ def read_recording(path: Path) -> Iterator[RecordedCall]:
 
     Raises BadRecording for what is no recording, OSError when the file cannot be read.
     """
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-    with opened as lines:
+    with _open(path) as lines:
         number = 0
         try:
-            for number, line in enumerate(lines, 1):
+            for line in lines:
+                number += 1
                 if line.strip():
                     yield _call(json.loads(line))
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -78,6 +78,12 @@ def read_recording(path: Path) -> Iterator[RecordedCall]:
             raise BadRecording(f"{path}, line {number + 1}: not UTF-8 text") from None
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadRecording(f"{path}, line {number}: not a recorded call ({_problem(error)})") from None
+
+
+def _open(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8")
+    return path.open(encoding="utf-8")
 
 
 def _call(fields: Any) -> RecordedCall:

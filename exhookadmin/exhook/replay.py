@@ -48,7 +48,7 @@ def replay(
     for call in calls:
         if first is not None and speed is not None:
             time.sleep(max(0.0, began + (call.at - first.at) / speed - time.monotonic()))
-        rpc = channel.unary_unary(call.path)
+        rpc: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(call.path)
         sent = time.perf_counter()
         try:
             reply = rpc(call.request, timeout=call.timeout, metadata=call.headers)
@@ -122,4 +122,3 @@ def percentile(values: list[float], percent: int) -> float:
     """The smallest value that at least so many percent do not exceed (nearest rank)."""
     ranked = sorted(values)
     return ranked[max(0, -(-len(ranked) * percent // 100) - 1)]
-

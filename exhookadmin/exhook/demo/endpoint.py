@@ -41,7 +41,8 @@ def running_endpoint(
     command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "run_exhook", "--host", "127.0.0.1"]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, "--port", "0", *arguments],
+            # The later of two equal options counts: both ports can be chosen all the same.
+            [*command, "--port", "0", "--metrics", "127.0.0.1:0", *arguments],
             cwd=settings.BASE_DIR,
             env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,

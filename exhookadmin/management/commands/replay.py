@@ -32,7 +32,9 @@ class Command(BaseCommand):
             "--target", default="127.0.0.1:9000", help="The endpoint, host:port (default: %(default)s)."
         )
         parser.add_argument(
-            "--speed", type=_speed, help="1 keeps the recorded pace, 10 is ten times as fast. Default: no waiting."
+            "--speed",
+            type=_speed,
+            help="1 keeps the recorded pace, 10 is ten times as fast. Default: no waiting.",
         )
         parser.add_argument(
             "--compare",
@@ -41,7 +43,9 @@ class Command(BaseCommand):
             "topics under “deny/”, and allowed the rest.",
         )
 
-    def handle(self, *args: Any, file: Path, target: str, speed: float | None, compare: bool, **options: Any) -> None:
+    def handle(
+        self, *args: Any, file: Path, target: str, speed: float | None, compare: bool, **options: Any
+    ) -> None:
         # Imported here: grpc must not be loaded by commands that never use it.
         from exhookadmin.exhook.emqx import Target, Unreachable, open_channel
         from exhookadmin.exhook.recordings import BadRecording, read_recording
