@@ -1,0 +1,246 @@
+"""Events and sessions in the admin: to be read only. Nobody can write them here, not even by POST."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.http import HttpRequest
+from django.utils import timezone
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from unfold.decorators import display
+from unfold.paginator import InfinitePaginator
+from unfold.views import ChangeList
+
+from audit.filters import (
+    AddressFilter,
+    ClientIdFilter,
+    DeviceFilter,
+    NodeFilter,
+    PresenceFilter,
+    ReasonFilter,
+    TimeRangeFilter,
+)
+from audit.models import Event, Session
+from audit.periods import Periods, Step, periods
+
+KIND_COLOURS = {
+    "login refused": "danger",
+    "access denied": "danger",
+    "connection refused": "warning",
+    "connected": "success",
+    "broker node attached": "info",
+    "broker node detached": "warning",
+}
+
+
+def to_the_second(moment: datetime | None) -> str | None:
+    """In the site’s time zone, sortable and unambiguous: a log is compared line by line."""
+    return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S}" if moment else None
+
+
+class ReadOnlyAdmin(ModelAdmin):
+    """A log: looked at by those who have the permission to view it, changed by nobody.
+
+    No COUNT(*), no facets, pages without an end: the tables grow to many millions of rows.
+    """
+
+    actions = None
+    paginator = InfinitePaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    list_filter_submit = True
+    list_per_page = 50
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        # Nothing changes here, so there is no history of changes to show.
+        context = (extra_context or {}) | {"show_history": False}
+        return super().change_view(request, object_id, form_url, context)
+
+    def device_name(self, row: Any) -> str:
+        """The device’s name, which may be a link where devices are known."""
+        return str(row.device)
+
+
+class EventChangeList(ChangeList):
+    """The list of events with its way in by date."""
+
+    def get_filters(self, request: HttpRequest) -> Any:
+        try:
+            return super().get_filters(request)
+        except (ValueError, OverflowError) as error:  # the year 9999 has no year after it
+            raise IncorrectLookupParameters(error) from error
+
+    @property
+    def periods(self) -> dict[str, Any] | None:
+        """The context of unfold’s date hierarchy; None while there are no events."""
+        times = Event.objects.values_list("time", flat=True)
+        first, last = times.order_by("time", "id").first(), times.order_by("-time", "-id").first()
+        if first is None or last is None:
+            return None
+        shown = {
+            name: int(self.params[f"time__{name}"])
+            for name in ("year", "month", "day")
+            if f"time__{name}" in self.params
+        }
+        way: Periods = periods(timezone.localdate(first), timezone.localdate(last), shown)
+        return {
+            "show": True,
+            "back": way.back and self._link(way.back),
+            "choices": [self._link(step) for step in way.choices],
+        }
+
+    def _link(self, step: Step) -> dict[str, str]:
+        dates = {f"time__{name}": str(number) for name, number in step.dates.items()}
+        here = "time__day" in self.params and not dates
+        return {"title": step.title, "link": "" if here else self.get_query_string(dates, ["time__"])}
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnlyAdmin):
+    """What happened, newest first."""
+
+    reason_words: Mapping[str, str] = {}
+    """A title for each reason, for a subclass that knows them."""
+
+    list_display = ("when", "what", "why", "device_name", "client_id", "about", "whence")
+    list_display_links = ("when",)
+    list_filter = (
+        ("kind", ChoicesDropdownFilter),
+        ReasonFilter,
+        DeviceFilter,
+        ClientIdFilter,
+        AddressFilter,
+        NodeFilter,
+        ("time", TimeRangeFilter),
+    )
+    date_hierarchy = "time"
+    ordering = ("-time", "-id")
+    sortable_by = ()
+    search_fields = ("device", "client_id", "username", "topic")
+    search_help_text = "Device, client id, username, topic"
+    nothing_yet_template = "audit/no_events.html"
+    fieldsets = (
+        ("What happened", {"fields": ("when_exactly", "what", "why", "meaning", "detail")}),
+        ("Who", {"fields": ("device_name", "client_id", "username", "cn", "credential_id")}),
+        ("From where", {"fields": ("address", "port", "protocol", "listener_port", "node", "cluster")}),
+        ("Access", {"fields": ("action", "topic", "rule", "rule_id")}),
+    )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Event | None = None) -> Any:
+        """Only what the event tells: most kinds leave most fields empty."""
+        told = [
+            (title, [name for name in options["fields"] if obj is None or self._tells(obj, name)])
+            for title, options in self.fieldsets
+        ]
+        return [(title, {"fields": names}) for title, names in told if names]
+
+    def _tells(self, event: Event, name: str) -> bool:
+        own = getattr(self, name, None)
+        return bool(own(event) if callable(own) else getattr(event, name))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Event | None = None) -> list[str]:
+        return [name for _, options in self.fieldsets for name in options["fields"]]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[EventChangeList]:
+        return EventChangeList
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What the reason filter offers."""
+        return tuple(self.reason_words)
+
+    def reason_title(self, reason: str) -> str:
+        return self.reason_words.get(reason, reason.replace("_", " "))
+
+    @display(description="time")
+    def when(self, event: Event) -> str | None:
+        return to_the_second(event.time)
+
+    @display(description="time")
+    def when_exactly(self, event: Event) -> str:
+        return timezone.localtime(event.time).isoformat(sep=" ", timespec="milliseconds")
+
+    @display(description="event", label=KIND_COLOURS)
+    def what(self, event: Event) -> str:
+        return str(event.get_kind_display())
+
+    @display(description="reason")
+    def why(self, event: Event) -> str | None:
+        return self.reason_title(event.reason) or event.detail or None
+
+    @display(description="meaning")
+    def meaning(self, event: Event) -> str | None:
+        """What the reason means, for a subclass that knows it."""
+        return None
+
+    @display(description="from", header=True)
+    def whence(self, event: Event) -> tuple[str, str]:
+        return event.address or "", event.node
+
+    @display(description="topic")
+    def about(self, event: Event) -> str | None:
+        return f"{event.action} {event.topic}" if event.topic else None
+
+    @display(description="device")
+    def device_name(self, row: Any) -> str:
+        return super().device_name(row)
+
+
+@admin.register(Session)
+class SessionAdmin(ReadOnlyAdmin):
+    """Who is online and who was, newest first."""
+
+    list_display = ("client_id", "presence", "device_name", "since", "until", "address", "node")
+    list_filter = (
+        PresenceFilter,
+        ClientIdFilter,
+        DeviceFilter,
+        NodeFilter,
+        ("connected_at", TimeRangeFilter),
+    )
+    ordering = ("-connected_at", "-id")
+    sortable_by = ()
+    search_fields = ("client_id", "device", "username")
+    search_help_text = "Client id, device, username"
+    nothing_yet_template = "audit/no_sessions.html"
+    fields = (
+        "presence", "client_id", "device_name", "username", "since", "until", "end_reason", "address", "port",
+        "protocol", "node", "cluster",
+    )  # fmt: skip
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Session | None = None) -> tuple[str, ...]:
+        return self.fields
+
+    @display(description="presence", label={"online": "success"})
+    def presence(self, session: Session) -> str:
+        return "online" if session.disconnected_at is None else "offline"
+
+    @display(description="device")
+    def device_name(self, row: Any) -> str:
+        return super().device_name(row)
+
+    @display(description="connected")
+    def since(self, session: Session) -> str | None:
+        return to_the_second(session.connected_at)
+
+    @display(description="disconnected")
+    def until(self, session: Session) -> str | None:
+        return to_the_second(session.disconnected_at)

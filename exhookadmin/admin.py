@@ -1,0 +1,109 @@
+"""The admin of what spans several apps: words and links in the audit log, and the staff."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
+from django.db.models import Exists, OuterRef, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from unfold.admin import ModelAdmin
+from unfold.decorators import action, display
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from accounts.models import Device
+from acl.admin import DeviceWithRulesAdmin
+from audit.admin import EventAdmin, ReadOnlyAdmin, SessionAdmin
+from audit.models import Event, Session
+from exhookadmin.words import REASONS, reason_words
+
+
+class LinksToDevices(ReadOnlyAdmin):
+    """Makes the name of a device a link while that device exists."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request)
+        device = Device.objects.filter(pk=OuterRef("device_id"))
+        annotated: QuerySet[Any] = rows.annotate(device_exists=Exists(device))
+        return annotated
+
+    @display(description="device")
+    def device_name(self, row: Any) -> str:
+        if not row.device_exists:
+            return str(row.device)
+        url = reverse("admin:accounts_device_change", args=[row.device_id])
+        return format_html('<a class="text-link" href="{}">{}</a>', url, row.device)
+
+
+admin.site.unregister([Event, Session, Device, User, Group])
+
+
+@admin.register(Event)
+class EventInWordsAdmin(LinksToDevices, EventAdmin):
+    """Events with each reason in plain words."""
+
+    reason_words = {str(reason): words.title for reason, words in REASONS.items()}
+
+    @display(description="meaning")
+    def meaning(self, event: Event) -> str | None:
+        return reason_words(event.reason).meaning or None
+
+
+@admin.register(Session)
+class SessionWithLinksAdmin(LinksToDevices, SessionAdmin):
+    """Sessions with links to their devices."""
+
+
+@admin.register(Device)
+class DeviceWithHistoryAdmin(DeviceWithRulesAdmin):
+    """Adds to the device the way to what was recorded about it."""
+
+    actions_detail = (*DeviceWithRulesAdmin.actions_detail, "events")
+
+    @action(
+        description="Its events",
+        url_path="events",
+        icon="receipt_long",
+        permissions=["events"],
+    )
+    def events(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        device = self._device(request, object_id)
+        return HttpResponseRedirect(
+            f"{reverse('admin:audit_event_changelist')}?{urlencode({'device': device.username})}"
+        )
+
+    def has_events_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return self.has_view_permission(request) and request.user.has_perm("audit.view_event")
+
+
+@admin.register(User)
+class StaffAdmin(UserAdmin, ModelAdmin):  # type: ignore[type-arg]
+    """Those who may use this site. Only superusers make superusers, or touch their accounts."""
+
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = ("username", "first_name", "last_name", "email", "is_active", "is_staff", "is_superuser")
+    list_filter = ("is_active", "is_superuser", "groups")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
+        if request.user.is_superuser:
+            return ("last_login", "date_joined")
+        return ("last_login", "date_joined", "is_superuser", "is_staff", "groups", "user_permissions")
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return self._may_touch(request, obj) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return self._may_touch(request, obj) and super().has_delete_permission(request, obj)
+
+    def _may_touch(self, request: HttpRequest, user: User | None) -> bool:
+        return bool(request.user.is_superuser) or user is None or not user.is_superuser
+
+
+@admin.register(Group)
+class StaffGroupAdmin(GroupAdmin, ModelAdmin):
+    """Sets of permissions for staff. Not to be confused with groups of devices."""

@@ -1,0 +1,82 @@
+"""How the admin looks: names, colours and the sidebar. Every file it needs is served by this site."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import reverse_lazy
+
+
+def _static(path: str) -> Callable[[HttpRequest], str]:
+    return lambda request: static(path)
+
+
+def _page(title: str, icon: str, model: str) -> dict[str, Any]:
+    """A sidebar entry for those who may see or change the model, named “app_model”."""
+    app, name = model.split("_")
+
+    def may_see(request: HttpRequest) -> bool:
+        return any(request.user.has_perm(f"{app}.{verb}_{name}") for verb in ("view", "change"))
+
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(f"admin:{model}_changelist"),
+        "permission": may_see,
+    }
+
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "ExHook Admin",
+    "SITE_HEADER": "ExHook Admin",
+    "SITE_SUBHEADER": "Who may connect, and do what",
+    "SITE_SYMBOL": "hub",
+    "SITE_URL": None,
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": _static("exhookadmin/icon.svg")},
+    ],
+    "SHOW_BACK_BUTTON": True,
+    "STYLES": [_static("exhookadmin/admin.css")],
+    "COLORS": {
+        "primary": {
+            "50": "oklch(98.4% .014 180.72)",
+            "100": "oklch(95.3% .051 180.801)",
+            "200": "oklch(91% .096 180.426)",
+            "300": "oklch(85.5% .138 181.071)",
+            "400": "oklch(77.7% .152 181.912)",
+            "500": "oklch(70.4% .14 182.503)",
+            "600": "oklch(52.5% .096 184.704)",
+            "700": "oklch(46.5% .084 186.391)",
+            "800": "oklch(40.2% .07 188.216)",
+            "900": "oklch(35.2% .059 188.416)",
+            "950": "oklch(25.7% .044 192.524)",
+        },
+    },
+    "SIDEBAR": {
+        "navigation": [
+            {
+                "items": [
+                    _page("Devices", "sensors", "accounts_device"),
+                    _page("Groups", "workspaces", "accounts_devicegroup"),
+                    _page("Policies", "policy", "acl_policy"),
+                ],
+            },
+            {
+                "separator": True,
+                "items": [
+                    _page("Sessions", "wifi_tethering", "audit_session"),
+                    _page("Audit log", "receipt_long", "audit_event"),
+                ],
+            },
+            {
+                "title": "Staff",
+                "separator": True,
+                "items": [
+                    _page("Users", "badge", "auth_user"),
+                    _page("User groups", "groups", "auth_group"),
+                ],
+            },
+        ],
+    },
+}
