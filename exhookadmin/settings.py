@@ -1,16 +1,19 @@
 """Settings: read from the environment, safe by default. Each is explained in docs/settings.md."""
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import environ
-from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
 
+from exhookadmin.environment import Environment
 from exhookadmin.logs import LOGGING as LOGGING
+from exhookadmin.look import UNFOLD as UNFOLD
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.FileAwareEnv()
+env = Environment()
 environ.Env.read_env(BASE_DIR / ".env")
 
 VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var")))
@@ -23,19 +26,15 @@ def _secret_key() -> str:
     if key:
         return key
     path = VAR_DIR / "secret-key"
+    # Written aside and linked into place, so that of two processes that start together one wins.
+    fresh = VAR_DIR / f"secret-key.{os.getpid()}"
     if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(get_random_secret_key())
+        fresh.touch(mode=0o600)
+        fresh.write_text(get_random_secret_key())
+        with suppress(FileExistsError):
+            os.link(fresh, path)
+        fresh.unlink()
     return path.read_text().strip()
-
-
-def _one_of(name: str, allowed: set[str], values: list[str]) -> list[str]:
-    unknown = [value for value in values if value not in allowed]
-    if unknown:
-        raise ImproperlyConfigured(
-            f"{name}: “{unknown[0]}” is not known. Choose from: {', '.join(sorted(allowed))}."
-        )
-    return values
 
 
 DEBUG = env.bool("DEBUG", default=False)
@@ -93,7 +92,7 @@ TEMPLATES = [
 
 
 def _database() -> dict[str, Any]:
-    database: dict[str, Any] = env.db_url(
+    database = env.database(
         "DATABASE_URL", default=f"sqlite:///{(VAR_DIR / 'exhookadmin.sqlite3').as_posix()}"
     )
     if database["ENGINE"] == "django.db.backends.sqlite3":
@@ -107,6 +106,15 @@ def _database() -> dict[str, Any]:
     else:
         database["CONN_MAX_AGE"] = 600
         database["CONN_HEALTH_CHECKS"] = True
+        # A server that is gone without a word is given up within seconds; a kernel by itself
+        # takes minutes or hours, and every thread that asks would hang for as long.
+        database["OPTIONS"] = {
+            "connect_timeout": 3,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 10_000,
+        } | database.get("OPTIONS", {})
     return database
 
 
@@ -158,34 +166,35 @@ _HOOKS = {
     "session.unsubscribed", "session.resumed", "session.discarded", "session.takenover", "session.terminated",
     "message.publish", "message.delivered", "message.acked", "message.dropped",
 }  # fmt: skip
-EXHOOK_HOOKS = _one_of(
+EXHOOK_HOOKS = env.list(
     "EXHOOK_HOOKS",
-    _HOOKS,
-    env.list(
-        "EXHOOK_HOOKS",
-        default=[
-            "client.authenticate",
-            "client.authorize",
-            "client.connack",
-            "client.connected",
-            "client.disconnected",
-        ],
-    ),
+    default=[
+        "client.authenticate",
+        "client.authorize",
+        "client.connack",
+        "client.connected",
+        "client.disconnected",
+    ],
+    choices=_HOOKS,
 )
-EXHOOK_IDENTITY_ORDER = _one_of(
+EXHOOK_IDENTITY_ORDER = env.list(
     "EXHOOK_IDENTITY_ORDER",
-    {"username", "client_id", "certificate_cn"},
-    env.list("EXHOOK_IDENTITY_ORDER", default=["username", "client_id", "certificate_cn"]),
+    default=["username", "client_id", "certificate_cn"],
+    choices=["username", "client_id", "certificate_cn"],
 )
-EXHOOK_TRANSPORT = env.str("EXHOOK_TRANSPORT", default="grpcio")
-_one_of("EXHOOK_TRANSPORT", {"grpcio", "native"}, [EXHOOK_TRANSPORT])
+EXHOOK_TRANSPORT = env.choice("EXHOOK_TRANSPORT", default="grpcio", choices=["grpcio", "native"])
+EXHOOK_TLS_CERT = env.str("EXHOOK_TLS_CERT", default="")
+EXHOOK_TLS_KEY = env.str("EXHOOK_TLS_KEY", default="")
+EXHOOK_TLS_CLIENT_CA = env.str("EXHOOK_TLS_CLIENT_CA", default="")
+EXHOOK_TLS_CLIENT_NAMES = env.list("EXHOOK_TLS_CLIENT_NAMES", default=[])
+EXHOOK_METRICS = env.str("EXHOOK_METRICS", default="127.0.0.1:9001")
 EXHOOK_CHAIN_UNKNOWN = env.bool("EXHOOK_CHAIN_UNKNOWN", default=False)
-EXHOOK_BCRYPT_ROUNDS = env.int("EXHOOK_BCRYPT_ROUNDS", default=10)
+EXHOOK_BCRYPT_ROUNDS = env.int("EXHOOK_BCRYPT_ROUNDS", default=10, at_least=4, at_most=20)
 EXHOOK_THROTTLE_BURST = env.int("EXHOOK_THROTTLE_BURST", default=10)
-EXHOOK_THROTTLE_SECONDS = env.float("EXHOOK_THROTTLE_SECONDS", default=60.0)
+EXHOOK_THROTTLE_SECONDS = env.float("EXHOOK_THROTTLE_SECONDS", default=60.0, at_least=0.001)
 EXHOOK_THROTTLE_ADDRESS_BURST = env.int("EXHOOK_THROTTLE_ADDRESS_BURST", default=1000)
-EXHOOK_THROTTLE_ADDRESS_SECONDS = env.float("EXHOOK_THROTTLE_ADDRESS_SECONDS", default=0.1)
-EXHOOK_CACHED_DEVICES = env.int("EXHOOK_CACHED_DEVICES", default=100_000)
-EXHOOK_CACHE_SECONDS = env.int("EXHOOK_CACHE_SECONDS", default=300)
+EXHOOK_THROTTLE_ADDRESS_SECONDS = env.float("EXHOOK_THROTTLE_ADDRESS_SECONDS", default=0.1, at_least=0.001)
+EXHOOK_CACHED_DEVICES = env.int("EXHOOK_CACHED_DEVICES", default=100_000, at_least=1)
+EXHOOK_CACHE_SECONDS = env.int("EXHOOK_CACHE_SECONDS", default=300, at_least=1)
 EXHOOK_FAIL_STATIC_SECONDS = env.int("EXHOOK_FAIL_STATIC_SECONDS", default=3600)
-EXHOOK_FACT_QUEUE = env.int("EXHOOK_FACT_QUEUE", default=100_000)
+EXHOOK_FACT_QUEUE = env.int("EXHOOK_FACT_QUEUE", default=100_000, at_least=1)
