@@ -32,9 +32,17 @@ def new_event_id(now: float) -> UUID:
     return UUID(int=value)
 
 
+BOUNDED_NAMES = ("device", "client_id", "username", "cn", "node", "cluster")
+BOUNDED_TEXTS = ("topic", "rule", "detail")
+
+
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One fact. ``time`` is when the endpoint received the hook: EMQX sends none."""
+    """One fact. ``time`` is when the endpoint received the hook: EMQX sends none.
+
+    Its texts are bounded from the beginning: many facts may wait, and strangers choose
+    what some of them say.
+    """
 
     kind: Kind
     time: float = field(default_factory=time.time)
@@ -62,6 +70,11 @@ class Fact:
     def __post_init__(self) -> None:
         if not self.id.int:
             object.__setattr__(self, "id", new_event_id(self.time))
+        for names, characters in ((BOUNDED_NAMES, NAME_CHARACTERS), (BOUNDED_TEXTS, TEXT_CHARACTERS)):
+            for name in names:
+                text = getattr(self, name)
+                if len(text) > characters or "\x00" in text:
+                    object.__setattr__(self, name, bounded(text, characters))
 
     @property
     def at(self) -> datetime:

@@ -95,8 +95,10 @@ def _connected(history: ClientHistory, fact: Fact) -> None:
         connected_at=fact.time,
     )
     current = history.current
-    if current is not None and current.connected_at > fact.time:
-        _end(history, session, current.connected_at, SUPERSEDED)
+    # What is written late does not happen late: also a session that has ended since came after it.
+    later = [known.connected_at for known in history.sessions if known.connected_at > fact.time]
+    if later:
+        _end(history, session, min(later), SUPERSEDED)
     elif current is not None:
         _end(history, current, fact.time, current.end_reason or SUPERSEDED)
     history.sessions.append(session)

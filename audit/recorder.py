@@ -65,10 +65,11 @@ class Recorder:
             if not batch:
                 time.sleep(BATCH_SECONDS / 5)
                 continue
-            if self._store(batch):
+            stored = self._store(batch)
+            for _ in range(stored):
+                self._waiting.popleft()
+            if stored == len(batch):
                 failures_in_a_row = 0
-                for _ in batch:
-                    self._waiting.popleft()
             else:
                 delay = RETRY_SECONDS[min(failures_in_a_row, len(RETRY_SECONDS) - 1)]
                 failures_in_a_row += 1
@@ -79,23 +80,25 @@ class Recorder:
         # Facts stay in the queue until they are stored: a failed batch is simply taken again.
         return [self._waiting[index] for index in range(min(len(self._waiting), BATCH_FACTS))]
 
-    def _store(self, batch: list[Fact]) -> bool:
-        """True when the batch is dealt with; False when the database is away and it must wait."""
+    def _store(self, batch: list[Fact]) -> int:
+        """How many facts, from the first, are dealt with; the database is away and they must wait
+        when those are not all."""
         close_old_connections()
         try:
             self.written += self._write(batch)
         except (OperationalError, InterfaceError):
             self.failures += 1
             logger.exception("audit batch not written, it will be tried again", extra={"facts": len(batch)})
-            return False
+            return 0
         except Exception:
             if len(batch) > 1:
                 middle = len(batch) // 2
-                return self._store(batch[:middle]) and self._store(batch[middle:])
+                stored = self._store(batch[:middle])
+                return stored + (self._store(batch[middle:]) if stored == middle else 0)
             self.failures += 1
             self.dropped[batch[0].kind] += 1
             logger.exception("fact cannot be written and is dropped", extra={"event": str(batch[0].id)})
-        return True
+        return len(batch)
 
     def _nap(self, seconds: float) -> None:
         until = time.monotonic() + seconds

@@ -1,10 +1,11 @@
 """From facts to rows, in batches. One transaction a batch; a batch written twice changes nothing."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import IPv6Address, ip_address
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Q
 
 from audit.fact import TEXT_CHARACTERS, Fact, bounded
@@ -13,6 +14,8 @@ from audit.presence import ClientHistory, Key, Presence, apply_facts, key_of, mo
 
 # How long after a session's end the broker may still tell why it ended.
 REMEMBERED_SECONDS = 60
+# Any number that no other program locks in the same database.
+SESSIONS_LOCK = 7_305_811_734
 
 
 def write_facts(facts: Sequence[Fact]) -> int:
@@ -21,12 +24,28 @@ def write_facts(facts: Sequence[Fact]) -> int:
     Raises django.db.Error; then nothing of the batch was stored.
     """
     events = [_event_of(fact) for fact in facts]
+    moving = [_comparable(fact) for fact in facts if moves_presence(fact)]
     with transaction.atomic():
+        if moving:
+            _lock_sessions()
         known = set(Event.objects.filter(pk__in=[event.pk for event in events]).values_list("pk", flat=True))
         fresh = [event for event in events if event.pk not in known]
         Event.objects.bulk_create(fresh, ignore_conflicts=True)
-        _move_sessions([fact for fact in facts if moves_presence(fact) and fact.id not in known])
+        _move_sessions([fact for fact in moving if fact.id not in known])
     return len(fresh)
+
+
+def _lock_sessions() -> None:
+    """One writer at a time, until it commits: two that did not see each other's sessions would
+    both put the same client online. SQLite has one writer at a time anyway."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [SESSIONS_LOCK])
+
+
+def _comparable(fact: Fact) -> Fact:
+    """With its address as a session's row spells it, so that a later end is known to be its own."""
+    return replace(fact, address=_address(fact.address) or "")
 
 
 def _event_of(fact: Fact) -> Event:
@@ -59,7 +78,7 @@ def _event_of(fact: Fact) -> Event:
 def _address(text: str) -> str | None:
     """The address in the form that both databases store; None for what is none."""
     try:
-        address = ip_address(text)
+        address = ip_address(text.partition("%")[0])  # PostgreSQL takes no zone, as in fe80::1%eth0
     except ValueError:
         return None
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
