@@ -6,7 +6,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-sqlite test-postgres coverage lint format protos lock bench clean setup \
+.PHONY: help run demo test test-sqlite test-postgres coverage lint format protos lock bench certs clean setup \
         setup-dev browser
 
 PYTHON ?=
@@ -27,10 +27,12 @@ help: ## list the targets
 
 run: setup ## set up, migrate, and serve EMQX and the web interface
 	$(python) manage.py migrate --noinput --verbosity 0
+	$(python) manage.py first_admin
 	$(on_localhost) $(python) manage.py run_exhook --web 127.0.0.1:8000
 
 demo: setup-dev ## the same with sample devices and a real MQTT broker
 	$(python) manage.py migrate --noinput --verbosity 0
+	$(python) manage.py first_admin
 	$(on_localhost) $(python) manage.py demo
 
 test: test-sqlite test-postgres ## all tests, on SQLite and then on PostgreSQL
@@ -67,6 +69,9 @@ lock: setup-dev ## choose versions anew within requirements*.txt
 	    --custom-compile-command "make lock" requirements.txt requirements-dev.txt -o requirements-dev.lock
 	$(python) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	    --custom-compile-command "make lock" requirements.txt -c requirements-dev.lock -o requirements.lock
+
+certs: setup ## a CA and certificates in var/certs, to try TLS with
+	$(python) manage.py make_certs
 
 bench: setup-dev ## the benchmarks
 	@if [ -f benchmarks/__main__.py ]; then $(python) -m benchmarks; \

@@ -1,5 +1,9 @@
 """One JSON object a line on standard error. Lines name their fields; no message is ever dumped whole."""
 
+import logging
+import sys
+import threading
+from types import TracebackType
 from typing import Any
 
 LOGGING: dict[str, Any] = {
@@ -20,3 +24,26 @@ LOGGING: dict[str, Any] = {
         "django.server": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
     },
 }
+
+
+def log_the_uncaught() -> None:
+    """From now on warnings and errors that nobody catches are log lines like any other."""
+    logging.captureWarnings(True)
+    sys.excepthook = _log_uncaught
+    threading.excepthook = _log_uncaught_in_thread
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    logging.getLogger("uncaught").critical("uncaught error", exc_info=(kind, error, trace))
+
+
+def _log_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
+    if args.exc_value is None or issubclass(args.exc_type, SystemExit):
+        return
+    logging.getLogger("uncaught").critical(
+        "uncaught error in a thread",
+        extra={"thread": args.thread.name if args.thread else ""},
+        exc_info=(args.exc_type, args.exc_value, args.exc_traceback),
+    )

@@ -4,15 +4,18 @@ from django.db import models
 
 
 class Revision(models.Model):
-    """One row whose number moves with every change that a decision could depend on.
+    """On SQLite, one row whose numbers move with every change that a decision could depend on.
 
-    Database triggers move it, so it does not matter who made the change.
+    ``devices`` stands for devices and what belongs to one, ``policies`` for policies and what is
+    attached to groups. Database triggers move them, and make the row, so it does not matter who
+    made the change. On PostgreSQL they notify instead, and there is no row.
     """
 
-    number = models.BigIntegerField(default=0)
+    devices = models.BigIntegerField(default=0)
+    policies = models.BigIntegerField(default=0)
 
     class Meta:
         constraints = [models.CheckConstraint(name="revision_is_one_row", condition=models.Q(pk=1))]
 
     def __str__(self) -> str:
-        return str(self.number)
+        return f"devices {self.devices}, policies {self.policies}"

@@ -21,6 +21,7 @@ class Outage:
 
         On SQLite every request connects anew.
         """
+        connection.ensure_connection()
         if connection.vendor == "postgresql":
             self._settings["PORT"] = DEAD_PORT
             with connection.cursor() as cursor:

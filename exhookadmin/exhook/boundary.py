@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from django.db import InterfaceError, OperationalError
 
-from accounts.core.decision import Reason
+from accounts.core.decision import Reason, deny
 from exhookadmin.exhook.hooks import Hook
 from exhookadmin.exhook.provider import Provider
 from exhookadmin.exhook.replies import DENY, EMPTY_SUCCESS, IGNORE
@@ -40,6 +40,7 @@ def _failed(provider: Provider, method: Method, message: Any, reason: Reason) ->
         return provider.failed(method, message, reason)
     except Exception as error:
         _log("unexpected error while denying", method, error)
+        provider.tally.decided(message, deny(Reason.INTERNAL_ERROR))
         return _last_resort(method.hook)
 
 

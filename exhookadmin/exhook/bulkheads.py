@@ -11,37 +11,46 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 logger = logging.getLogger(__name__)
+Item = TypeVar("Item")
 
-# How quickly the estimate of what one piece of work costs follows what it did cost.
+# How quickly the estimate of what one run costs follows what it did cost.
 SMOOTHING = 0.2
 
 
-@dataclass(slots=True, eq=False)
-class _Work:
-    run: Callable[[], None]
-    shed: Callable[[], None]
-    deadline: float
-
-
-class Bulkhead:
-    """``threads`` threads, and at most ``waiting`` pieces of work that wait for one.
+class Bulkhead(Generic[Item]):
+    """``threads`` threads that call ``run`` with waiting items, up to ``batch`` of them at once.
 
     While everything can be served in time the oldest goes first. Under overload (more
-    waits than ``crowd``) the newest does, because the oldest is about to be given up by
-    its caller; what then does not fit is the oldest. ``nice`` lowers the threads' priority
-    where the system allows that for a thread.
+    than ``crowd`` wait) the newest does, because the oldest is about to be given up by its
+    caller. An item that cannot be served in time, or is the oldest of more than
+    ``waiting``, goes to ``shed`` instead. ``nice`` lowers the threads' priority, where the
+    system allows that for a thread. Both callables answer for their own errors.
     """
 
-    def __init__(self, name: str, threads: int, waiting: int, crowd: int, nice: int = 0) -> None:
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[list[Item]], None],
+        shed: Callable[[Item], None],
+        *,
+        threads: int,
+        waiting: int,
+        crowd: int,
+        batch: int = 1,
+        nice: int = 0,
+    ) -> None:
         self.name = name
         self.shed = 0
-        self._waiting: deque[_Work] = deque()
+        self._run_items = run
+        self._shed_item = shed
         self._limit = waiting
         self._crowd = crowd
+        self._batch = batch
         self._nice = nice
+        self._waiting: deque[tuple[Item, float]] = deque()
         self._running = 0
         self._cost = 0.0
         self._closing = False
@@ -55,22 +64,21 @@ class Bulkhead:
 
     @property
     def waiting(self) -> int:
-        """Pieces of work that wait for a thread."""
+        """Items that wait for a thread."""
         return len(self._waiting)
 
     @property
     def idle(self) -> bool:
-        """True when new work would be begun at once."""
+        """True when a new item would be begun at once."""
         return self._running + len(self._waiting) < len(self._threads)
 
-    def submit(self, run: Callable[[], None], shed: Callable[[], None], deadline: float) -> None:
-        """Queues ``run``; calls ``shed`` instead when too much waits or the deadline, in
-        ``time.monotonic`` seconds, cannot be met. One of the two is called, once."""
-        dropped: _Work | None = None
+    def submit(self, item: Item, deadline: float) -> None:
+        """Queues the item; ``deadline`` is in ``time.monotonic`` seconds. It is run or shed, once."""
+        dropped: Item | None = None
         with self._changed:
-            self._waiting.append(_Work(run, shed, deadline))
+            self._waiting.append((item, deadline))
             if len(self._waiting) > self._limit:
-                dropped = self._waiting.popleft()
+                dropped, _ = self._waiting.popleft()
             self._changed.notify()
         if dropped is not None:
             self._drop(dropped)
@@ -79,11 +87,11 @@ class Bulkhead:
         """Finishes what has begun, drops what waits."""
         with self._changed:
             self._closing = True
-            dropped = list(self._waiting)
+            dropped = [item for item, _ in self._waiting]
             self._waiting.clear()
             self._changed.notify_all()
-        for work in dropped:
-            self._drop(work)
+        for item in dropped:
+            self._drop(item)
         until = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
@@ -91,41 +99,38 @@ class Bulkhead:
     def _run(self) -> None:
         if self._nice and hasattr(os, "setpriority"):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)
-        while True:
-            work = self._next()
-            if work is None:
-                return
+        while taken := self._take():
             started = time.monotonic()
-            if started + self._cost > work.deadline:
-                self._drop(work)
+            in_time = [item for item, deadline in taken if started + self._cost <= deadline]
+            for item, deadline in taken:
+                if started + self._cost > deadline:
+                    self._drop(item)
+            if in_time:
+                self._call(lambda items=in_time: self._run_items(items))  # type: ignore[misc]
+                self._cost += SMOOTHING * (time.monotonic() - started - self._cost)
+            else:
                 # Otherwise one estimate that was too high would refuse everything for ever.
                 self._cost *= 1 - SMOOTHING
-                self._done()
-                continue
-            self._call(work.run)
-            self._cost += SMOOTHING * (time.monotonic() - started - self._cost)
-            self._done()
+            with self._changed:
+                self._running -= 1
 
-    def _next(self) -> _Work | None:
+    def _take(self) -> list[tuple[Item, float]]:
         with self._changed:
             while not self._waiting:
                 if self._closing:
-                    return None
+                    return []
                 self._changed.wait()
             self._running += 1
-            return self._waiting.pop() if len(self._waiting) > self._crowd else self._waiting.popleft()
+            take = self._waiting.pop if len(self._waiting) > self._crowd else self._waiting.popleft
+            return [take() for _ in range(min(self._batch, len(self._waiting)))]
 
-    def _done(self) -> None:
-        with self._changed:
-            self._running -= 1
-
-    def _drop(self, work: _Work) -> None:
+    def _drop(self, item: Item) -> None:
         self.shed += 1
-        self._call(work.shed)
+        self._call(lambda: self._shed_item(item))
 
     def _call(self, act: Callable[[], None]) -> None:
         try:
             act()
         except Exception:
-            # The work answers for its own errors; what comes here must not end the thread.
+            # What comes here must not end the thread.
             logger.exception("work in a bulkhead failed", extra={"bulkhead": self.name})

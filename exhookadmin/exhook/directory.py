@@ -1,77 +1,44 @@
 """What a worker knows without asking the database: devices that spoke lately, and every policy."""
 
+import logging
 import threading
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence, Set
+from dataclasses import replace
+from typing import TypeVar
 
 from django.db import InterfaceError, OperationalError
+from django.db.models import prefetch_related_objects
 
 from accounts.core.client import Client
 from accounts.core.identity import IdentitySource, claims, identify
-from accounts.core.principal import Principal
 from accounts.models import Device
-from accounts.principals import find_device, principal_of
-from acl.core.compiled import CompiledRules
+from accounts.principals import find_devices, principal_of
+from accounts.validators import NAME_CHARACTERS
 from acl.rulesets import PolicyBook, PolicyBroken, load_own_rules, load_policy_book
+from exhookadmin.exhook.memory import Change, DeviceMemory, Known, Name
 
-# Names that nobody has are remembered apart, and few: a flood of invented ones must not
-# push out real devices.
-STRANGERS = 10_000
-REMEMBERED_CHANGES = 1_000
+logger = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
 
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A device and the rules that apply to it; no principal for a name that nobody has.
-
-    ``own`` holds the device's own rules, ``rule_sets`` those and its policies' as ``book``
-    has them; either is None when something in it does not compile: such a device is denied.
-    """
-
-    principal: Principal | None
-    book: PolicyBook
-    loaded_at: float
-    own: CompiledRules | None = None
-    policy_ids: frozenset[int] = frozenset()
-    rule_sets: tuple[CompiledRules, ...] | None = None
+# While the database is away it is tried again so often, by one caller; the others do not wait for it.
+RETRY_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What changed in the database.
-
-    ``device_ids`` names devices that changed in any way, ``new_names`` says that a device
-    appeared or was renamed, ``policies`` that a shared policy or its attachment changed.
-    ``everything`` stands for changes too many to name.
-    """
-
-    device_ids: frozenset[int] = frozenset()
-    new_names: bool = False
-    policies: bool = False
-    everything: bool = False
-
-    def concerns(self, known: Known) -> bool:
-        """True when an entry read before this change may differ from the database after it."""
-        if known.principal is None:
-            return self.everything or self.new_names
-        return self.everything or known.principal.id in self.device_ids
-
-
-Name = tuple[IdentitySource, str]
+class DatabaseAway(OperationalError):
+    """The database did not answer a moment ago, and is not asked again just now."""
 
 
 class Directory:
     """A bounded memory of devices in front of the database, and of all policies.
 
-    ``peek`` answers from memory only and belongs on the event loop; ``find`` may query and
-    does not. Locks are held for dictionary operations only, never across I/O.
+    ``peek`` answers from memory only and belongs on the event loop; ``find`` and ``load``
+    may query and do not.
 
     What a change names is dropped. What may have changed unnoticed (``doubt``: the
-    notifications were interrupted) or is old is read again at its next use; while the
-    database is away it goes on serving, up to the fail-static age. ``version`` moves
-    whenever an answer could become another one.
+    notifications were interrupted) or is old is read again at its next use. While the
+    database is away everything goes on serving, up to the fail-static age. ``version``
+    moves whenever an answer could become another one.
     """
 
     def __init__(
@@ -83,20 +50,18 @@ class Directory:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._order = tuple(order)
-        self._capacity = capacity
         self._max_age = max_age
         self._fail_static_age = fail_static_age
         self._clock = clock
-        self._lock = threading.Lock()
-        self._devices: OrderedDict[Name, Known] = OrderedDict()
-        self._strangers: OrderedDict[Name, Known] = OrderedDict()
-        self._names_of: dict[int, set[Name]] = {}
-        self._changes: deque[tuple[int, Change]] = deque(maxlen=REMEMBERED_CHANGES)
-        self._generation = 0
-        self.version = 0
+        self._memory = DeviceMemory(capacity)
         self._doubted_at = float("-inf")
+        self._missed_at = float("-inf")
+        self._retry_at: float | None = None
         self._book: PolicyBook | None = None
         self._book_loaded_at = float("-inf")
+        self._confirmed_at = float("-inf")
+        self._version_lock = threading.Lock()
+        self.version = 0
 
     @property
     def book(self) -> PolicyBook:
@@ -108,7 +73,21 @@ class Directory:
     @property
     def held(self) -> int:
         """How many devices are in memory."""
-        return len(self._devices)
+        return len(self._memory)
+
+    @property
+    def database_away(self) -> bool:
+        """True from the first question that the database did not answer to the next that it does."""
+        return self._retry_at is not None
+
+    @property
+    def policies_usable(self) -> bool:
+        """False when the policies are older than what may be served without the database."""
+        return not self._too_old(self._book_loaded_at, self._clock())
+
+    def now(self) -> float:
+        """Seconds of the clock that entries age by."""
+        return self._clock()
 
     def load_policies(self) -> PolicyBook:
         """Reads and compiles every policy, then puts them in force with one assignment.
@@ -116,21 +95,22 @@ class Directory:
         Raises django.db.Error when the database is away; the old ones then stay in force.
         """
         started = self._clock()
-        self._book = load_policy_book(self._book)
-        self._book_loaded_at = started
-        with self._lock:
-            self.version += 1
-        return self._book
+        book = self._asked(lambda: load_policy_book(self._book))
+        with self._version_lock:
+            # Of two that read them at the same time, the one that began later knows more.
+            if started >= self._book_loaded_at:
+                self._book, self._book_loaded_at = book, started
+        self._move_version()
+        return self.book
 
     def peek(self, client: Client) -> Known | None:
-        """The client's device if memory holds it fresh, else None: then ``find`` knows."""
+        """The client's device if memory holds it, else None: then ``find`` knows."""
         now = self._clock()
-        if now - self._book_loaded_at > self._fail_static_age:
+        if self._too_old(self._book_loaded_at, now):
             return None
-        for name in claims(client, self._order):
-            with self._lock:
-                known = self._recall(name)
-            if known is None or not self._fresh(known, now):
+        for name in self._names(client):
+            known = self._memory.recall(name)
+            if known is None or not self._usable(known, now):
                 return None
             if known.principal is not None:
                 return known if known.book is self._book else self._renewed(name, known)
@@ -141,35 +121,52 @@ class Directory:
 
         Raises django.db.Error when the database is away and memory holds nothing young enough.
         """
-        if self._clock() - self._book_loaded_at > self._fail_static_age:
-            self.load_policies()
-        found = identify(client, self._order, lambda source, value: self._find((source, value)))
-        return found or Known(None, self.book, self._clock())
+        known = self.peek(client)
+        if known is not None:
+            return known
+        try:
+            book, read = self._read(set(self._names(client)))
+        except (OperationalError, InterfaceError):
+            # Now that the database is known to be away, what was not fresh enough may do.
+            known = self.peek(client)
+            if known is None:
+                raise
+            return known
+
+        def find(source: IdentitySource, value: str) -> Known | None:
+            found = read.get((source, value))
+            if isinstance(found, ValueError):
+                raise found
+            return found if found and found.principal else None
+
+        return identify(client, self._order, find) or Known(None, book, self._clock())
+
+    def load(self, clients: Iterable[Client]) -> None:
+        """Brings the devices of many clients into memory at once: five queries however many.
+
+        Raises django.db.Error when the database is away.
+        """
+        self._read({name for client in clients for name in self._names(client)})
 
     def invalidate(self, change: Change) -> None:
         """Drops what a change concerns. New policies come with ``load_policies``."""
-        with self._lock:
-            self._generation += 1
-            self._changes.append((self._generation, change))
-            if change.everything:
-                self._devices.clear()
-                self._names_of.clear()
-            for device_id in change.device_ids:
-                for name in self._names_of.pop(device_id, ()):
-                    self._devices.pop(name, None)
-            if change.new_names or change.everything:
-                self._strangers.clear()
-            self.version += 1
+        self._memory.drop(change)
+        self._move_version()
 
-    def doubt(self) -> None:
-        """Everything may have changed unnoticed: it is read again at its next use."""
+    def confirm(self, at: float) -> None:
+        """Nothing has changed in the database up to then, on this clock: what is in memory is as
+        good as if it had been read then, should the database now go away."""
+        self._confirmed_at = at
+
+    def doubt(self, database_away: bool = False) -> None:
+        """Everything may have changed unnoticed: it is read again at its next use, or, when the
+        database is away, served as it is until that is back."""
         self._doubted_at = self._clock()
-        with self._lock:
-            self.version += 1
-
-    def now(self) -> float:
-        """Seconds of the clock that entries age by."""
-        return self._clock()
+        if not database_away:
+            self._missed_at = self._doubted_at
+        elif self._retry_at is None:
+            self._retry_at = self._doubted_at
+        self._move_version()
 
     def settled_until(self, client: Client, wall_clock: float) -> float:
         """Until when, on this clock, what memory holds of the client's device cannot change by
@@ -181,77 +178,79 @@ class Directory:
         ahead = [edge - wall_clock for edge in edges if edge is not None and edge > wall_clock]
         return min([known.loaded_at + self._max_age, *(now + seconds for seconds in ahead)])
 
-    def _find(self, name: Name) -> Known | None:
-        with self._lock:
-            known = self._recall(name)
-        if known is None or not self._fresh(known, self._clock()):
-            try:
-                known = self._load(name)
-            except (OperationalError, InterfaceError):
-                if known is None or self._clock() - known.loaded_at > self._fail_static_age:
-                    raise
-        if known.principal is None:
-            return None
-        return known if known.book is self._book else self._renewed(name, known)
+    def _names(self, client: Client) -> list[Name]:
+        """What to look the client up by. A name longer than a device can have is nobody's, without
+        being asked for or remembered: strangers choose it, and MQTT allows 65,535 bytes."""
+        return [name for name in claims(client, self._order) if len(name[1]) <= NAME_CHARACTERS]
 
-    def _load(self, name: Name) -> Known:
-        generation, started = self._generation, self._clock()
-        device = find_device(*name)
-        known = _known(device, self.book, started) if device else Known(None, self.book, started)
-        with self._lock:
-            if not self._changed_since(generation, known):
-                self._remember(name, known)
-        return known
+    def _usable(self, known: Known, now: float) -> bool:
+        age = now - known.loaded_at
+        if known.loaded_at > self._doubted_at and age <= self._max_age:
+            return True
+        return self._retry_at is not None and not self._too_old(known.loaded_at, now)
+
+    def _too_old(self, loaded_at: float, now: float) -> bool:
+        """True for what may not even be used while the database is away."""
+        # What was missed once, no quiet afterwards makes up for.
+        confirmed_at = self._confirmed_at if loaded_at > self._missed_at else loaded_at
+        return now - max(loaded_at, confirmed_at) > self._fail_static_age
+
+    def _read(self, names: Set[Name]) -> tuple[PolicyBook, dict[Name, Known | ValueError]]:
+        """What the database knows under these names, now in memory too. A device whose row
+        cannot be understood is an error of its own and no other device's."""
+        if not self.policies_usable:
+            self.load_policies()
+        generation, started, book = self._memory.generation, self._clock(), self.book
+        devices = self._asked(lambda: _devices(names))
+        read: dict[Name, Known | ValueError] = {}
+        for name in names:
+            try:
+                known = read[name] = _known(devices.get(name), book, started)
+            except ValueError as error:
+                read[name] = error
+            else:
+                self._memory.remember(name, known, generation)
+        return book, read
+
+    def _asked(self, ask: Callable[[], Answer]) -> Answer:
+        """Asks the database, unless it was away a moment ago; notes whether it is."""
+        now = self._clock()
+        if self._retry_at is not None and now < self._retry_at:
+            raise DatabaseAway("the database was away a moment ago")
+        if self._retry_at is not None:
+            self._retry_at = now + RETRY_SECONDS
+        try:
+            answer = ask()
+        except (OperationalError, InterfaceError):
+            if self._retry_at is None:
+                logger.error("the database is away; devices in memory go on being served")
+            self._retry_at = self._clock() + RETRY_SECONDS
+            raise
+        if self._retry_at is not None:
+            logger.info("the database is back")
+        self._retry_at = None
+        return answer
 
     def _renewed(self, name: Name, known: Known) -> Known:
         """The same device after the policies changed and it did not."""
         renewed = _under(known, self.book)
-        with self._lock:
-            if self._devices.get(name) is known:
-                self._devices[name] = renewed
+        self._memory.renew(name, known, renewed)
         return renewed
 
-    def _fresh(self, known: Known, now: float) -> bool:
-        return known.loaded_at > self._doubted_at and now - known.loaded_at <= self._max_age
-
-    def _recall(self, name: Name) -> Known | None:
-        known = self._devices.get(name)
-        if known is None:
-            return self._strangers.get(name)
-        self._devices.move_to_end(name)
-        return known
-
-    def _remember(self, name: Name, known: Known) -> None:
-        if known.principal is None:
-            self._forget(name)
-            self._strangers[name] = known
-            if len(self._strangers) > STRANGERS:
-                self._strangers.popitem(last=False)
-            return
-        self._strangers.pop(name, None)
-        self._forget(name)
-        self._devices[name] = known
-        self._names_of.setdefault(known.principal.id, set()).add(name)
-        if len(self._devices) > self._capacity:
-            self._forget(next(iter(self._devices)))
-
-    def _forget(self, name: Name) -> None:
-        known = self._devices.pop(name, None)
-        if known is not None and known.principal is not None:
-            names = self._names_of.get(known.principal.id, set())
-            names.discard(name)
-            if not names:
-                self._names_of.pop(known.principal.id, None)
-
-    def _changed_since(self, generation: int, known: Known) -> bool:
-        if self._generation == generation:
-            return False
-        if not self._changes or self._changes[0][0] > generation + 1:
-            return True  # More changes than are remembered: one of them may concern it.
-        return any(change.concerns(known) for number, change in self._changes if number > generation)
+    def _move_version(self) -> None:
+        with self._version_lock:
+            self.version += 1
 
 
-def _known(device: Device, book: PolicyBook, loaded_at: float) -> Known:
+def _devices(names: Set[Name]) -> dict[Name, Device]:
+    devices = find_devices(names)
+    prefetch_related_objects(list(devices.values()), "policies", "rules")
+    return devices
+
+
+def _known(device: Device | None, book: PolicyBook, loaded_at: float) -> Known:
+    if device is None:
+        return Known(None, book, loaded_at)
     try:
         own = load_own_rules(device)
     except PolicyBroken:

@@ -1,11 +1,14 @@
 """The front: what is common to every transport. Quick answers at once, the rest in a bulkhead."""
 
+import logging
 import os
 from collections.abc import Callable
-from functools import partial
+from contextlib import suppress
+from time import perf_counter
 from typing import Any, NamedTuple
 
 from django.db import close_old_connections
+from google.protobuf.message import DecodeError
 
 from accounts.core.decision import Reason
 from exhookadmin.exhook.boundary import answer
@@ -18,11 +21,15 @@ from exhookadmin.exhook.replies import ALLOW
 from exhookadmin.exhook.service import servicer_of
 from exhookadmin.exhook.versions import VERSIONS, Method
 
+logger = logging.getLogger(__name__)
+
 Done = Callable[[bytes], None]
 
 # Below every other thread's priority: hashing gets the CPU time that nobody else wants.
 HASHING_NICE = 15
-LOADING_THREADS = 4
+# Two, so that one query can be under way while the other's rows are read.
+LOADING_THREADS = 2
+LOADED_AT_ONCE = 200
 # As EMQX's request_timeout, for a caller that announces no deadline.
 DEFAULT_SECONDS = 5.0
 
@@ -35,84 +42,131 @@ class Unanswered(NamedTuple):
     need: Need
 
 
+class Waiting(NamedTuple):
+    """A call in a bulkhead. ``deadline`` in monotonic seconds; ``done`` takes the reply."""
+
+    method: Method
+    message: Any
+    deadline: float
+    done: Done
+
+
 class Front:
     """Answers calls; knows no transport. ``done`` may be called on any thread."""
 
     def __init__(self, provider: Provider) -> None:
         self.provider = provider
+        self.tally = provider.tally
         self._repeats = Repeats(provider.directory)
+        self._servicers = {version: servicer_of(version, provider) for version in VERSIONS}
         # Hashing is CPU work: more threads than cores only make each of them slower.
         cores = os.cpu_count() or 1
-        self.hashing = Bulkhead("hashing", threads=cores, waiting=1024, crowd=4 * cores, nice=HASHING_NICE)
-        self.loading = Bulkhead("loading", threads=LOADING_THREADS, waiting=8192, crowd=256)
-        self._servicers = {version: servicer_of(version, provider) for version in VERSIONS}
+        self.hashing: Bulkhead[Waiting] = Bulkhead(
+            "hashing",
+            self._answer,
+            self._shed,
+            threads=cores,
+            waiting=1024,
+            crowd=4 * cores,
+            nice=HASHING_NICE,
+        )
+        self.loading: Bulkhead[Waiting] = Bulkhead(
+            "loading",
+            self._load,
+            self._shed,
+            threads=LOADING_THREADS,
+            waiting=20_000,
+            crowd=2_000,
+            batch=LOADED_AT_ONCE,
+        )
 
     def receive(self, method: Method, data: bytes) -> bytes | Unanswered:
         """The reply if memory is enough, else what it takes. Never blocks.
 
         Raises google.protobuf.message.DecodeError for bytes that are no such message.
         """
-        if method.hook is not Hook.CLIENT_AUTHORIZE:
-            return self._decide(method, method.parse(data))
         directory = self.provider.directory
-        if self._repeats.allowed(data, directory.now()):
+        asks_again = method.hook is Hook.CLIENT_AUTHORIZE
+        if asks_again and self._repeats.allowed(data, directory.now()):
+            self.tally.repeated[method] += 1
             return ALLOW
+        received_at = perf_counter()
         version = directory.version
-        message = method.parse(data)
+        message = self._parsed(method, data)
         reply = self._decide(method, message)
-        if reply is ALLOW:
+        if asks_again and reply is ALLOW:
             self._repeats.remember(data, version, self.provider.settled_until(message))
+        if isinstance(reply, bytes):
+            self.tally.quick[method].add(perf_counter() - received_at)
         return reply
 
     def later(self, unanswered: Unanswered, deadline: float, done: Done) -> None:
         """Calls ``done`` with the reply when what is needed is there; ``deadline`` in monotonic seconds."""
+        durations, received_at = self.tally.full[unanswered.method], perf_counter()
+
+        def timed(reply: bytes) -> None:
+            durations.add(perf_counter() - received_at)
+            done(reply)
+
+        self._send(unanswered, deadline, timed)
+
+    def _send(self, unanswered: Unanswered, deadline: float, done: Done) -> None:
         method, message, need = unanswered
-        shed = partial(self._shed, method, message, done)
+        self.tally.needs[need] += 1
         if need is Need.DEVICE:
-            work = self._load_and_answer if method.hook == Hook.CLIENT_AUTHENTICATE else self._answer
-            self.loading.submit(partial(work, method, message, deadline, done), shed, deadline)
+            self.loading.submit(Waiting(method, message, deadline, done), deadline)
         elif need is Need.DUMMY_HASH and not self.hashing.idle:
             # Dummy work is the first to go when there is other work to do.
             reply = answer(self.provider, method, message, lambda _, m: self.provider.without_hash(m))
-            done(reply if isinstance(reply, bytes) else self._refusal(method, message))
+            done(reply if isinstance(reply, bytes) else self._overloaded(method, message))
         else:
-            self.hashing.submit(partial(self._answer, method, message, deadline, done), shed, deadline)
-
-    def _decide(self, method: Method, message: Any) -> bytes | Unanswered:
-        reply = answer(self.provider, method, message, self.provider.quick)
-        return reply if isinstance(reply, bytes) else Unanswered(method, message, reply)
+            self.hashing.submit(Waiting(method, message, deadline, done), deadline)
 
     def close(self) -> None:
         """Finishes the slow work that has begun."""
         self.loading.close()
         self.hashing.close()
 
-    def _answer(self, method: Method, message: Any, deadline: float, done: Done) -> None:
-        rpc = getattr(self._servicers[method.version], method.name)
-        done(rpc(message, None).SerializeToString())
+    def _parsed(self, method: Method, data: bytes) -> Any:
+        try:
+            return method.parse(data)
+        except DecodeError:
+            self.tally.refused["malformed"] += 1
+            raise
 
-    def _load_and_answer(self, method: Method, message: Any, deadline: float, done: Done) -> None:
-        """Queries here, hashes elsewhere: a storm of logins must not keep devices from being loaded."""
+    def _decide(self, method: Method, message: Any) -> bytes | Unanswered:
+        reply = answer(self.provider, method, message, self.provider.quick)
+        return reply if isinstance(reply, bytes) else Unanswered(method, message, reply)
+
+    def _load(self, items: list[Waiting]) -> None:
+        """Reads the devices of many calls with a handful of queries, then answers each call."""
         close_old_connections()
-        reply = answer(self.provider, method, message, self._loaded_quick)
+        # Whatever is wrong, a database that is away or one message of many, each call now
+        # finds out for itself, inside the error boundary.
+        with suppress(Exception):
+            self.provider.load(item.message for item in items)
+        for item in items:
+            reply = self._decide(item.method, item.message)
+            if isinstance(reply, Unanswered) and reply.need is not Need.DEVICE:
+                # Hashing happens elsewhere: a storm of logins must not keep devices from being read.
+                self._send(reply, item.deadline, item.done)
+            else:
+                item.done(reply if isinstance(reply, bytes) else self._full(item))
         close_old_connections()
-        if isinstance(reply, bytes):
-            done(reply)
-        elif reply is Need.DEVICE:
-            # Memory did not keep it: it changed under our hands, or memory is full of others.
-            shed = partial(self._shed, method, message, done)
-            self.hashing.submit(partial(self._answer, method, message, deadline, done), shed, deadline)
-        else:
-            self.later(Unanswered(method, message, reply), deadline, done)
 
-    def _loaded_quick(self, method: Method, message: Any) -> bytes | Need:
-        self.provider.load(message)
-        return self.provider.quick(method, message)
+    def _answer(self, items: list[Waiting]) -> None:
+        for item in items:
+            item.done(self._full(item))
 
-    def _shed(self, method: Method, message: Any, done: Done) -> None:
-        done(self._refusal(method, message))
+    def _full(self, item: Waiting) -> bytes:
+        rpc = getattr(self._servicers[item.method.version], item.method.name)
+        reply: bytes = rpc(item.message, None).SerializeToString()
+        return reply
 
-    def _refusal(self, method: Method, message: Any) -> bytes:
+    def _shed(self, item: Waiting) -> None:
+        item.done(self._overloaded(item.method, item.message))
+
+    def _overloaded(self, method: Method, message: Any) -> bytes:
         return answer(
             self.provider, method, message, lambda m, x: self.provider.failed(m, x, Reason.OVERLOADED)
         )

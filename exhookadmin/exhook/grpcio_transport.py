@@ -7,6 +7,7 @@ and never sent (anybody can make EMQX do that) cost the others nothing.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -15,6 +16,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from exhookadmin.exhook.front import DEFAULT_SECONDS, Front
+from exhookadmin.exhook.metrics_tally import CallTally
+from exhookadmin.exhook.tls import Certificates, ServerTls, names_of
 from exhookadmin.exhook.transport import MAX_MESSAGE_BYTES, MAX_STREAMS, PortTaken
 from exhookadmin.exhook.versions import VERSIONS, Method
 
@@ -33,9 +36,12 @@ OPTIONS: list[tuple[str, Any]] = [
 class GrpcioTransport:
     """All three versions, health and reflection."""
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: Front, tls: ServerTls | None = None) -> None:
         self._front = front
-        self._server = grpc.aio.server(options=OPTIONS)
+        self._tls = tls
+        self._ready: bool | None = None
+        only = [OnlyNamed(tls.files.client_names, front.tally)] if tls and tls.files.client_names else []
+        self._server = grpc.aio.server(options=OPTIONS, interceptors=only)
         self._health = health.aio.HealthServicer()
         names = [version.service for version in VERSIONS] + [health.SERVICE_NAME, reflection.SERVICE_NAME]
         for version in VERSIONS:
@@ -48,16 +54,27 @@ class GrpcioTransport:
             )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(names, self._server)
+        self._server.add_generic_rpc_handlers((_CountUnknown(front.tally),))
 
     async def start(self, address: str) -> int:
         try:
-            port = self._server.add_insecure_port(address)
+            if self._tls is None:
+                port = self._server.add_insecure_port(address)
+            else:
+                port = self._server.add_secure_port(address, _credentials(self._tls))
         except RuntimeError as error:
             raise PortTaken(address) from error
         await self._server.start()
-        for name in ["", *(version.service for version in VERSIONS)]:
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await self.mirror(True)
         return port
+
+    async def mirror(self, ready: bool) -> None:
+        if ready is self._ready:
+            return
+        self._ready = ready
+        state = health_pb2.HealthCheckResponse
+        for name in ["", *(version.service for version in VERSIONS)]:
+            await self._health.set(name, state.SERVING if ready else state.NOT_SERVING)
 
     async def stop(self, grace: float) -> None:
         await self._health.enter_graceful_shutdown()
@@ -81,7 +98,8 @@ class GrpcioTransport:
             answered: asyncio.Future[bytes] = loop.create_future()
 
             def done(late_reply: bytes) -> None:
-                loop.call_soon_threadsafe(_settle, answered, late_reply)
+                with suppress(RuntimeError):  # The loop has ended, and with it everybody who waited.
+                    loop.call_soon_threadsafe(_settle, answered, late_reply)
 
             seconds = context.time_remaining()
             deadline = time.monotonic() + (DEFAULT_SECONDS if seconds is None else seconds)
@@ -89,6 +107,97 @@ class GrpcioTransport:
             return await answered
 
         return handle
+
+
+class OnlyNamed(grpc.aio.ServerInterceptor):
+    """Refuses every call of a client whose certificate has none of these names.
+
+    Asked at every call, which costs 3 µs: a connection has no place to keep the answer.
+    """
+
+    def __init__(self, names: frozenset[str], tally: CallTally) -> None:
+        self._names = names
+        self._tally = tally
+        self._guarded: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        path = handler_call_details.method
+        guarded = self._guarded.get(path)
+        if guarded is None:
+            handler = await continuation(handler_call_details)
+            if handler is None:
+                return None
+            guarded = self._guarded[path] = self._guard(handler)
+        return guarded
+
+    def _guard(self, handler: Any) -> Any:
+        """The same method behind the check."""
+        if handler.response_streaming:
+
+            async def stream(request: Any, context: Any) -> Any:
+                await self._require_name(context)
+                replies = (handler.stream_stream or handler.unary_stream)(request, context)
+                if hasattr(replies, "__aiter__"):
+                    async for reply in replies:
+                        yield reply
+                else:
+                    await replies
+
+            make = (
+                grpc.stream_stream_rpc_method_handler
+                if handler.request_streaming
+                else grpc.unary_stream_rpc_method_handler
+            )
+            return make(stream, handler.request_deserializer, handler.response_serializer)
+
+        async def single(request: Any, context: Any) -> Any:
+            await self._require_name(context)
+            return await (handler.stream_unary or handler.unary_unary)(request, context)
+
+        make = (
+            grpc.stream_unary_rpc_method_handler
+            if handler.request_streaming
+            else grpc.unary_unary_rpc_method_handler
+        )
+        return make(single, handler.request_deserializer, handler.response_serializer)
+
+    async def _require_name(self, context: Any) -> None:
+        if self._names.isdisjoint(names_of(context.auth_context())):
+            self._tally.refused["client_name"] += 1
+            await context.abort(
+                grpc.StatusCode.PERMISSION_DENIED,
+                "no name in the client’s certificate is in EXHOOK_TLS_CLIENT_NAMES",
+            )
+
+
+class _CountUnknown(grpc.GenericRpcHandler):
+    """Asked last, about methods that nobody knows; gRPC answers UNIMPLEMENTED itself."""
+
+    def __init__(self, tally: CallTally) -> None:
+        self._tally = tally
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> None:
+        self._tally.refused["unknown_method"] += 1
+
+
+def _credentials(tls: ServerTls) -> grpc.ServerCredentials:
+    """Certificates that every new connection asks for anew; those that live keep theirs."""
+
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
+        fresh = tls.take_new()
+        return None if fresh is None else _configuration(fresh)
+
+    return grpc.dynamic_ssl_server_credentials(
+        _configuration(tls.current),
+        fetch,  # type: ignore[arg-type]  # None stands for “as before”.
+        require_client_authentication=tls.current.client_ca is not None,
+    )
+
+
+def _configuration(certificates: Certificates) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration(
+        [(certificates.key, certificates.chain)], root_certificates=certificates.client_ca
+    )
 
 
 def _settle(answered: "asyncio.Future[bytes]", reply: bytes) -> None:

@@ -22,6 +22,7 @@ from accounts.passwords import password_matches, spend_a_verification, upgraded
 from accounts.remembered import RememberedFailures, RememberedPasswords
 from accounts.services import replace_encoded
 from accounts.throttle import Limit, Throttle
+from accounts.validators import NAME_CHARACTERS
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,8 @@ class Logins:
         self._order = order
         self._verified = RememberedPasswords(capacity, VERIFIED_SECONDS)
         self._failed = RememberedFailures(FAILED_LOGINS, FAILED_SECONDS)
+        self.verified_hits = self.failed_hits = 0
+        """Slow hashes that memory made unnecessary."""
         self.by_identity = Throttle(limits.identity, THROTTLED_KEYS)
         self.by_address = Throttle(limits.address, THROTTLED_KEYS)
 
@@ -76,13 +79,17 @@ class Logins:
         throttled = self.by_identity.blocks((name, client.address), now)
 
         def remembered(credential: PrincipalCredential, password: str) -> bool | None:
-            return True if self._verified.verifies(credential, password, now) else None
+            if not self._verified.verifies(credential, password, now):
+                return None
+            self.verified_hits += 1
+            return True
 
         decision = authenticate(client, principal, now, remembered, throttled)
         if decision is not None and (throttled or not _owes_a_hash(client, decision)):
             return self._noted(client, name, decision, now)
         refusal = decision or deny(Reason.CREDENTIAL_WRONG)
         if self._failed.failed(name, client.password, _credentials(principal), now):
+            self.failed_hits += 1
             return self._noted(client, name, refusal, now)
         if self.by_address.blocks(client.address, now):
             return decision or deny(Reason.THROTTLED)
@@ -118,7 +125,8 @@ class Logins:
 
     def _name(self, client: Client) -> str:
         made = claims(client, self._order)
-        return made[0][1] if made else ""
+        # Cut, because it is remembered with each failure and a stranger chooses it.
+        return made[0][1][: NAME_CHARACTERS + 1] if made else ""
 
     def _noted(self, client: Client, name: str, decision: Decision, now: float) -> Decision:
         if decision.allow:

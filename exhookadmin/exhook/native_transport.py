@@ -35,6 +35,7 @@ class NativeTransport:
         self._front = front
         self._methods: list[Method] = [method for version in VERSIONS for method in version.methods.values()]
         self._native: NativeGrpcFront | None = None
+        self._ready = True
         self._underway = 0
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="native-front", daemon=True)
@@ -55,7 +56,11 @@ class NativeTransport:
         self._thread.start()
         return self._native.bound_port
 
+    async def mirror(self, ready: bool) -> None:
+        self._ready = ready
+
     async def stop(self, grace: float) -> None:
+        self._ready = False
         until = time.monotonic() + grace
         while self._underway and time.monotonic() < until:
             await asyncio.sleep(0.01)
@@ -84,6 +89,7 @@ class NativeTransport:
         native = self._native
         assert native is not None
         if len(payload) > MAX_MESSAGE_BYTES:
+            self._front.tally.refused["too_large"] += 1
             native.fail(call_id, RESOURCE_EXHAUSTED, f"messages end at {MAX_MESSAGE_BYTES} bytes")
             return
         try:
@@ -111,4 +117,5 @@ class NativeTransport:
             self._native.fail(call_id, NOT_FOUND, "no such service")
             return
         state = health_pb2.HealthCheckResponse
-        self._native.respond(call_id, state(status=state.SERVING).SerializeToString())
+        status = state.SERVING if self._ready else state.NOT_SERVING
+        self._native.respond(call_id, state(status=status).SerializeToString())

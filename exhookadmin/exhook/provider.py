@@ -6,7 +6,7 @@ Both run the same decision code and differ in where they look only.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,11 @@ from acl.core.decide import AccessRequest, authorize
 from acl.core.rules import Action
 from acl.rulesets import PolicyBook
 from audit.fact import Fact, Kind
-from exhookadmin.exhook.directory import Directory, Known
+from exhookadmin.exhook.directory import Directory
 from exhookadmin.exhook.hooks import Hook
 from exhookadmin.exhook.logins import Logins, Need
+from exhookadmin.exhook.memory import Known
+from exhookadmin.exhook.metrics_tally import CallTally
 from exhookadmin.exhook.replies import EMPTY_SUCCESS, IGNORE, reply_to
 from exhookadmin.exhook.translate import assigned_client_id, client_of, connecting_client_of
 from exhookadmin.exhook.versions import Method
@@ -53,7 +55,8 @@ class Provider:
     def __init__(self, directory: Directory, logins: Logins, record: Record, options: Options) -> None:
         self.directory = directory
         self.logins = logins
-        self._record = record
+        self.tally = CallTally()
+        self._take_fact = record
         self._options = options
         self._quick: dict[Hook, Callable[[Method, Any], bytes | Need]] = dict.fromkeys(Hook, _acknowledge) | {
             Hook.PROVIDER_LOADED: self._provider_loaded,
@@ -94,9 +97,9 @@ class Provider:
         """Until when, on the directory's clock, the same message would be answered the same way."""
         return self.directory.settled_until(client_of(message.clientinfo), time.time())
 
-    def load(self, message: Any) -> None:
-        """Brings the message's device into memory. Raises django.db.Error when the database is away."""
-        self.directory.find(client_of(message.clientinfo))
+    def load(self, messages: Iterable[Any]) -> None:
+        """Brings the messages' devices into memory. Raises django.db.Error when the database is away."""
+        self.directory.load([_client_in(message) for message in messages])
 
     def without_hash(self, message: Any) -> bytes | Need:
         """The reply to a login that would be given a dummy hash, in times when that cannot be afforded."""
@@ -110,14 +113,25 @@ class Provider:
             return self._conclude_authenticate(message, client_of(message.clientinfo), None, decision)
         if method.hook == Hook.CLIENT_AUTHORIZE:
             return self._conclude_authorize(message, client_of(message.clientinfo), None, decision)
+        self.tally.failed[method][reason] += 1
+        if method.hook == Hook.PROVIDER_LOADED:
+            return self._declaration(method)
         if method.hook in self._untold:
             self._untold[method.hook](message)
         return IGNORE if method.hook == Hook.MESSAGE_PUBLISH else EMPTY_SUCCESS
+
+    def _record(self, fact: Fact) -> None:
+        self.tally.recorded[fact.kind] += 1
+        self._take_fact(fact)
 
     def _provider_loaded(self, method: Method, message: Any) -> bytes:
         broker = message.broker
         detail = f"{broker.sysdescr} {broker.version}, protocol {method.version.name}"
         self._record(_node_fact(Kind.PROVIDER_LOADED, message, detail))
+        return self._declaration(method)
+
+    def _declaration(self, method: Method) -> bytes:
+        """The hooks we want: a broker that is told of none asks nothing and admits everybody."""
         specs = [method.version.pb2.HookSpec(name=method.version.spell(hook)) for hook in self._options.hooks]
         reply: bytes = method.version.pb2.LoadedResponse(hooks=specs).SerializeToString()
         return reply
@@ -147,6 +161,7 @@ class Provider:
     ) -> bytes:
         if not decision.allow:
             self._record(_client_fact(Kind.AUTHENTICATE, message, client, known, decision))
+        self.tally.decided(message, decision)
         return reply_to(decision, self._options.chain_unknown)
 
     def _authorize(self, message: Any, find: Find) -> bytes | Need:
@@ -154,11 +169,8 @@ class Provider:
         known = find(client)
         if known is None:
             return Need.DEVICE
-        if known.principal is not None and known.rule_sets is None:
-            decision = deny(Reason.POLICY_BROKEN)
-        else:
-            access = AccessRequest(_action(message), message.topic)
-            decision = authorize(client, known.principal, access, known.rule_sets or (), time.time())
+        access = AccessRequest(_action(message), message.topic)
+        decision = authorize(client, known.principal, access, known.rule_sets, time.time())
         return self._conclude_authorize(message, client, known, decision)
 
     def _conclude_authorize(
@@ -175,11 +187,12 @@ class Provider:
                 topic=message.topic,
             )
             self._record(fact)
+        self.tally.decided(message, decision)
         return reply_to(decision, self._options.chain_unknown)
 
     def _connack(self, message: Any, find: Find) -> bytes | Need:
         if message.result_code != "success":
-            client = connecting_client_of(message.conninfo, assigned_client_id(message.props))
+            client = _client_in(message)
             known = find(client)
             if known is None:
                 return Need.DEVICE
@@ -203,6 +216,13 @@ class Provider:
             return Need.DEVICE
         self._record(_client_fact(Kind.DISCONNECTED, message, client, known, detail=message.reason))
         return EMPTY_SUCCESS
+
+
+def _client_in(message: Any) -> Client:
+    """Whom a message is about: connect and connack carry a ``ConnInfo``, the others a ``ClientInfo``."""
+    if hasattr(message, "conninfo"):
+        return connecting_client_of(message.conninfo, assigned_client_id(getattr(message, "props", ())))
+    return client_of(message.clientinfo)
 
 
 def _nobody(_: Client) -> Known:

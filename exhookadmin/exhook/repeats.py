@@ -6,9 +6,13 @@ allowed again, without being read and decided again, until anything that it depe
 changes. Denials are not kept: each of them is a fact of its own.
 """
 
+from collections import OrderedDict
+
 from exhookadmin.exhook.directory import Directory
 
 CAPACITY = 50_000
+# With a topic as long as MQTT allows, so many of them would take gigabytes.
+QUESTION_BYTES = 2_048
 
 
 class Repeats:
@@ -17,7 +21,8 @@ class Repeats:
     def __init__(self, directory: Directory, capacity: int = CAPACITY) -> None:
         self._directory = directory
         self._capacity = capacity
-        self._allowed: dict[bytes, float] = {}
+        # A plain dict would search past all that were deleted before to find its oldest.
+        self._allowed: OrderedDict[bytes, float] = OrderedDict()
         self._version = directory.version
 
     def __len__(self) -> int:
@@ -39,7 +44,9 @@ class Repeats:
         """Keeps an allowed question until then. ``version`` is the directory's before it was decided."""
         if version != self._directory.version or version != self._version:
             return
+        if len(question) > QUESTION_BYTES:
+            return
         if len(self._allowed) >= self._capacity:
             # The oldest goes: it is asked again, decided again, and comes back as the newest.
-            del self._allowed[next(iter(self._allowed))]
+            self._allowed.popitem(last=False)
         self._allowed[question] = until

@@ -5,6 +5,7 @@ It is correct on its own on any synchronous gRPC server; our event-loop front an
 connections of the calling threads healthy. Everything we use of that package is here.
 """
 
+import atexit
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ from audit.fact import Fact
 from audit.recorder import Recorder
 from exhookadmin.exhook.boundary import answer
 from exhookadmin.exhook.directory import Directory
+from exhookadmin.exhook.feed import Feed
 from exhookadmin.exhook.hooks import HOOK_OF_METHOD
 from exhookadmin.exhook.logins import LoginLimits, Logins
 from exhookadmin.exhook.provider import Options, Provider
@@ -76,9 +78,23 @@ def new_provider(record: Callable[[Fact], None]) -> Provider:
 
 def grpc_handlers(server: grpc.Server) -> None:
     """django-grpc-framework's ROOT_HANDLERS_HOOK: registers all three versions on a server."""
+    atexit.register(attach(server))
+
+
+def attach(server: grpc.Server) -> Callable[[], None]:
+    """Registers all three versions, with all that keeps them current. Call the answer when the
+    server has stopped: it ends that, and writes the facts that still wait."""
     recorder = Recorder(settings.EXHOOK_FACT_QUEUE)
-    recorder.start()
     provider = new_provider(recorder.record)
     provider.directory.load_policies()
+    feed = Feed(provider.directory)
     for version in VERSIONS:
         _REGISTER[version.name](servicer_of(version, provider), server)
+    recorder.start()
+    feed.start()
+
+    def close() -> None:
+        feed.close()
+        recorder.close()
+
+    return close

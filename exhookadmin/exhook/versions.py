@@ -17,6 +17,8 @@ class Method:
     version: "Version"
     name: str
     hook: Hook
+    request: type
+    """The class of its requests."""
     parse: Callable[[bytes], Any]
     """Bytes to message; raises google.protobuf.message.DecodeError."""
     response: Callable[[bytes], Any]
@@ -52,6 +54,7 @@ class Version:
                 self,
                 rpc.name,
                 HOOK_OF_METHOD[rpc.name],
+                getattr(self.pb2, rpc.input_type.name),
                 getattr(self.pb2, rpc.input_type.name).FromString,
                 getattr(self.pb2, rpc.output_type.name).FromString,
             )

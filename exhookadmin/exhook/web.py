@@ -1,14 +1,27 @@
 """The web interface under gunicorn, as a child of ``run_exhook --web HOST:PORT``."""
 
+import logging
+import logging.config
 import os
 import sys
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
 
 from exhookadmin.exhook.lifetime import end_with_parent
+from exhookadmin.logs import LOGGING, log_the_uncaught
 
 THREADS = 4
+
+
+class JsonLogger(Logger):
+    """gunicorn's messages, in our log format instead of its own."""
+
+    def setup(self, cfg: Any) -> None:
+        self.loglevel = logging.WARNING
+        self.error_log.setLevel(self.loglevel)
+        self.error_log.propagate = True
 
 
 class Web(BaseApplication):
@@ -26,7 +39,7 @@ class Web(BaseApplication):
             "control_socket_disable", True
         ) if "control_socket_disable" in self.cfg.settings else None
         self.cfg.set("accesslog", None)
-        self.cfg.set("loglevel", "warning")
+        self.cfg.set("logger_class", JsonLogger)
 
     def load(self) -> Any:
         from exhookadmin.wsgi import application
@@ -36,5 +49,7 @@ class Web(BaseApplication):
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exhookadmin.settings")
+    logging.config.dictConfig(LOGGING)
+    log_the_uncaught()
     end_with_parent()
     Web(sys.argv[1]).run()

@@ -5,7 +5,9 @@
 """
 
 import asyncio
+import contextlib
 import logging
+import os
 import signal
 import sys
 import time
@@ -14,12 +16,21 @@ from typing import TYPE_CHECKING
 import django
 import uvloop
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, connection
 
-from exhookadmin.exhook.lifetime import EXIT_DATABASE_AWAY, EXIT_PORT_TAKEN, end_with_parent
+from exhookadmin.exhook.lifetime import (
+    EXIT_DATABASE_AWAY,
+    EXIT_PORT_TAKEN,
+    EXIT_SETTINGS,
+    end_with_parent,
+)
+from exhookadmin.logs import log_the_uncaught
 
 if TYPE_CHECKING:
     from exhookadmin.exhook.front import Front
+    from exhookadmin.exhook.metrics_report import Reporter
+    from exhookadmin.exhook.tls import ServerTls
 
 logger = logging.getLogger("exhookadmin.exhook.worker")
 
@@ -28,8 +39,14 @@ GRACE_SECONDS = 5.0
 
 def main(host: str, port: int) -> int:
     """Serves until SIGTERM or SIGINT. Answers the exit status."""
+    # gRPC's own lines on standard error are no JSON; GRPC_VERBOSITY=debug brings them back.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # Until the certificates are about to be read, there is nothing to read again.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     django.setup()
+    log_the_uncaught()
     # Imported only now: gRPC starts threads, and the models need the set-up.
+    from exhookadmin.exhook.tls import TlsProblem
     from exhookadmin.exhook.transport import PortTaken
 
     try:
@@ -39,6 +56,9 @@ def main(host: str, port: int) -> int:
     except Error as error:
         logger.error("worker cannot start: the database is away", extra={"error": str(error).strip()})
         return EXIT_DATABASE_AWAY
+    except (TlsProblem, ImproperlyConfigured) as problem:
+        logger.error("worker cannot start", extra={"problem": str(problem)})
+        return EXIT_SETTINGS
     return 0
 
 
@@ -46,7 +66,9 @@ def _run(host: str, port: int) -> None:
     from audit.recorder import Recorder
     from exhookadmin.exhook.feed import Feed
     from exhookadmin.exhook.front import Front
+    from exhookadmin.exhook.metrics_report import Reporter, Sources
     from exhookadmin.exhook.service import new_provider
+    from exhookadmin.exhook.tls import ServerTls, files_from_settings
 
     recorder = Recorder(settings.EXHOOK_FACT_QUEUE)
     provider = new_provider(recorder.record)
@@ -55,14 +77,19 @@ def _run(host: str, port: int) -> None:
     connection.close()
     feed = Feed(provider.directory)
     front = Front(provider)
+    files = files_from_settings()
+    tls = ServerTls(files) if files else None
+    reporter = Reporter(Sources(front, recorder, feed, tls))
     recorder.start()
     feed.start()
     try:
-        uvloop.run(_serve(front, host, port))
+        uvloop.run(_serve(front, tls, reporter, host, port))
     finally:
         front.close()
         feed.close()
         left = recorder.close()
+        with contextlib.suppress(OSError):  # The supervisor may be what died.
+            reporter.write()
         logger.info(
             "worker stopped",
             extra={
@@ -73,15 +100,17 @@ def _run(host: str, port: int) -> None:
         )
 
 
-async def _serve(front: "Front", host: str, port: int) -> None:
+async def _serve(front: "Front", tls: "ServerTls | None", reporter: "Reporter", host: str, port: int) -> None:
     from exhookadmin.exhook.transport import new_transport
 
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stopping.set)
+    if tls is not None:
+        loop.add_signal_handler(signal.SIGHUP, loop.run_in_executor, None, tls.reload)
     started = time.monotonic()
-    transport = new_transport(front)
+    transport = new_transport(front, tls)
     bound = await transport.start(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     logger.info(
         "worker listens",
@@ -92,9 +121,11 @@ async def _serve(front: "Front", host: str, port: int) -> None:
         },
     )
     print(f"ready {bound}", flush=True)
+    reporter.start(transport.mirror)
     await stopping.wait()
     logger.info("worker drains", extra={"uptime_seconds": round(time.monotonic() - started, 1)})
     await transport.stop(GRACE_SECONDS)
+    await asyncio.to_thread(reporter.stop)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("number", models.BigIntegerField(default=0)),
+                ("devices", models.BigIntegerField(default=0)),
+                ("policies", models.BigIntegerField(default=0)),
             ],
             options={
                 "constraints": [

@@ -1,58 +1,69 @@
-"""Triggers that move the revision with every change a decision could depend on, whoever makes it."""
+"""Triggers that tell the change feed of everything a decision could depend on, whoever changes it.
+
+A later migration that alters one of these tables has to put the triggers in place again, with
+its own list of columns: Django alters a table of SQLite by rebuilding it, which drops them, and
+on PostgreSQL they name the columns. tests/exhook/test_feed_triggers.py fails where that was forgotten.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 
 from django.apps.registry import Apps
 from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
-WATCHED_TABLES = (
-    "accounts_device",
-    "accounts_credential",
-    "accounts_device_groups",
-    "acl_policy",
-    "acl_policy_devices",
-    "acl_policy_groups",
-    "acl_rule",
-)
-OPERATIONS = ("INSERT", "UPDATE", "DELETE")
+from exhookadmin.migrations import _change_triggers_postgresql as postgresql
+from exhookadmin.migrations import _change_triggers_sqlite as sqlite
+
+# The columns that decide. accounts_devicegroup has none: who is in a group, and what applies
+# to it, is in other tables, and a deleted group takes those rows along.
+WATCHED: Mapping[str, Sequence[str]] = {
+    "accounts_device": (
+        "id",
+        "username",
+        "enabled",
+        "superuser",
+        "client_id_binding",
+        "client_id",
+        "networks",
+        "valid_from",
+        "valid_until",
+        "certificate_cn",
+        "credential_required",
+        "attributes",
+    ),
+    "accounts_credential": ("id", "device_id", "kind", "encoded", "enabled", "expires_at"),
+    "accounts_device_groups": ("device_id", "devicegroup_id"),
+    "acl_policy": ("id", "name", "enabled", "everyone"),
+    "acl_policy_devices": ("policy_id", "device_id"),
+    "acl_policy_groups": ("policy_id", "devicegroup_id"),
+    "acl_rule": (
+        "id",
+        "policy_id",
+        "device_id",
+        "priority",
+        "effect",
+        "action",
+        "topic_filter",
+        "literal",
+        "networks",
+        "enabled",
+    ),
+}
+
+_TRIGGERS = {"postgresql": postgresql, "sqlite": sqlite}
 
 
-def install(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    apps.get_model("exhookadmin", "Revision").objects.get_or_create(pk=1)
-    if schema_editor.connection.vendor == "postgresql":
-        schema_editor.execute(
-            "CREATE FUNCTION exhookadmin_changed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-            "UPDATE exhookadmin_revision SET number = number + 1 WHERE id = 1; RETURN NULL; END $$"
-        )
-    for table in WATCHED_TABLES:
-        for operation in OPERATIONS:
-            schema_editor.execute(_trigger(schema_editor.connection.vendor, table, operation))
+def create(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+    _execute(schema_editor, _TRIGGERS[schema_editor.connection.vendor].creating(WATCHED))
 
 
-def _trigger(vendor: str, table: str, operation: str) -> str:
-    # When a credential was last used changes no decision.
-    what = (
-        "UPDATE OF enabled, expires_at, encoded, kind, device_id"
-        if (table == "accounts_credential" and operation == "UPDATE")
-        else operation
-    )
-    name = f"changed_{table}_{operation.lower()}"
-    if vendor == "postgresql":
-        return f"CREATE TRIGGER {name} AFTER {what} ON {table} FOR EACH STATEMENT EXECUTE FUNCTION exhookadmin_changed()"
-    return (
-        f"CREATE TRIGGER {name} AFTER {what} ON {table} BEGIN "
-        "UPDATE exhookadmin_revision SET number = number + 1 WHERE id = 1; END"
-    )
+def drop(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+    _execute(schema_editor, _TRIGGERS[schema_editor.connection.vendor].dropping(WATCHED))
 
 
-def remove(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    on = " ON {table}" if schema_editor.connection.vendor == "postgresql" else ""
-    for table in WATCHED_TABLES:
-        for operation in OPERATIONS:
-            schema_editor.execute(
-                f"DROP TRIGGER changed_{table}_{operation.lower()}" + on.format(table=table)
-            )
-    if schema_editor.connection.vendor == "postgresql":
-        schema_editor.execute("DROP FUNCTION exhookadmin_changed()")
+def _execute(schema_editor: BaseDatabaseSchemaEditor, statements: Iterator[str]) -> None:
+    for statement in statements:
+        schema_editor.execute(statement, params=None)
 
 
 class Migration(migrations.Migration):
@@ -62,4 +73,4 @@ class Migration(migrations.Migration):
         ("acl", "0001_initial"),
     ]
 
-    operations = [migrations.RunPython(install, remove)]
+    operations = [migrations.RunPython(create, drop)]

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from exhookadmin.models import Revision
-from tests.outage import Outage
 from tests.exhook.server import TRANSPORTS, Endpoint, running_endpoint
+from tests.outage import Outage
 
 
 @pytest.fixture(params=TRANSPORTS)

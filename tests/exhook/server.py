@@ -1,6 +1,6 @@
 """The real endpoint inside the test process: a transport on port 0 and an event loop of its own.
 
-What the tests speak to it is real gRPC. A second transport is one more line in ``TRANSPORTS``.
+What the tests speak to it is real gRPC. ``TRANSPORTS`` holds every transport that is installed.
 """
 
 import asyncio
@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from importlib.util import find_spec
+from typing import Any
 
 import grpc
 
@@ -19,21 +20,18 @@ from exhookadmin.exhook.grpcio_transport import GrpcioTransport
 from exhookadmin.exhook.hooks import Hook
 from exhookadmin.exhook.provider import Provider
 from exhookadmin.exhook.service import new_provider
+from exhookadmin.exhook.transport import Transport
 from exhookadmin.exhook.versions import VERSIONS, Method, Version
 
 V1, V2, V3 = VERSIONS
 SECONDS = 30.0
 
 
-class Transport(Protocol):
-    """What every transport can do."""
-
-    async def start(self, address: str) -> int: ...
-
-    async def stop(self, grace: float) -> None: ...
-
-
 TRANSPORTS: dict[str, Callable[[Front], Transport]] = {"grpcio": GrpcioTransport}
+if find_spec("pygrpc_native"):
+    from exhookadmin.exhook.native_transport import NativeTransport
+
+    TRANSPORTS["native"] = NativeTransport
 
 
 def method_of(version: Version, hook: Hook) -> Method:
@@ -78,7 +76,8 @@ class Endpoint:
     provider: Provider
     front: Front
     port: int
-    channel: grpc.Channel
+    channel: Any
+    """A grpc.Channel, whose types know nothing of bytes for bytes."""
     facts: list[Fact]
 
     def send(self, path: str, body: bytes, seconds: float = SECONDS) -> bytes:
@@ -89,13 +88,13 @@ class Endpoint:
     def call(self, version: Version, hook: Hook, request: Any, seconds: float = SECONDS) -> Any:
         """The response message to a request message."""
         method = method_of(version, hook)
-        return response_class(method).FromString(
-            self.send(method.path, request.SerializeToString(), seconds)
-        )
+        return response_class(method).FromString(self.send(method.path, request.SerializeToString(), seconds))
 
     def admits(self, version: Version = V3, **clientinfo: Any) -> bool:
         """Whether this client may connect. Anything but a clear yes or no fails the test."""
-        return _decided(self.call(version, Hook.CLIENT_AUTHENTICATE, authenticate_request(version, **clientinfo)))
+        return _decided(
+            self.call(version, Hook.CLIENT_AUTHENTICATE, authenticate_request(version, **clientinfo))
+        )
 
     def grants(self, topic: str, subscribe: bool = False, version: Version = V3, **clientinfo: Any) -> bool:
         """Whether this client may publish, or subscribe. Anything but a clear yes or no fails the test."""
@@ -137,7 +136,7 @@ def running_endpoint(
             with grpc.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
                 yield Endpoint(provider, front, port, channel, facts)
         finally:
-            asyncio.run_coroutine_threadsafe(server.stop(0), loop).result(SECONDS)
+            asyncio.run_coroutine_threadsafe(server.stop(1), loop).result(SECONDS)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(SECONDS)

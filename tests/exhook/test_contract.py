@@ -4,15 +4,18 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from accounts.core.principal import CredentialKind
+from accounts.models import Credential
 from accounts.services import create_device, create_token
 from acl.services import create_rule
 from exhookadmin.exhook.hooks import Hook
 from exhookadmin.exhook.versions import VERSIONS, Method, Version
+from tests.endpoint import wait_until
 from tests.exhook.server import (
     V1,
     V2,
@@ -26,6 +29,9 @@ from tests.exhook.server import (
     response_class,
     running_endpoint,
 )
+
+# The shared endpoint reads an empty database.
+pytestmark = pytest.mark.django_db
 
 each_version = pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
 EVERY_METHOD = [method for version in VERSIONS for method in version.methods.values()]
@@ -52,7 +58,7 @@ def filled(message_class: Any) -> Any:
 
 def _value(message_class: Any, field: FieldDescriptor) -> Any:
     if field.message_type:
-        nested: Descriptor = field.message_type
+        nested: Any = field.message_type
         return None if nested.GetOptions().map_entry else filled(nested._concrete_class)
     if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
         return b"bytes" if field.type == FieldDescriptor.TYPE_BYTES else f"some {field.name}"
@@ -102,12 +108,16 @@ def test_every_rpc_answers_a_full_message(shared_endpoint: Endpoint, method: Met
 
 @each_method
 def test_every_rpc_answers_an_empty_message(shared_endpoint: Endpoint, method: Method):
-    assert response_class(method).FromString(shared_endpoint.send(method.path, b"")) == expected_answer(method)
+    assert response_class(method).FromString(shared_endpoint.send(method.path, b"")) == expected_answer(
+        method
+    )
 
 
 @each_version
 def test_the_generated_stub_of_each_version_is_understood(shared_endpoint: Endpoint, version: Version):
-    stub = __import__(f"protos.exhook_{version.name}_pb2_grpc", fromlist=["HookProviderStub"]).HookProviderStub
+    stub = __import__(
+        f"protos.exhook_{version.name}_pb2_grpc", fromlist=["HookProviderStub"]
+    ).HookProviderStub
     answer = stub(shared_endpoint.channel).OnClientAuthenticate(authenticate_request(version, clientid="x"))
     assert answer == version.pb2.ValuedResponse(type="STOP_AND_RETURN", bool_result=False)
 
@@ -153,7 +163,12 @@ def test_a_device_lives_a_whole_life_in_each_version(endpoint: Endpoint, version
     device = create_device("pump-17")
     create_rule(device, "allow", "all", "site/${clientid}/#")
     _, token = create_token(device)
-    pump = {"node": "emqx@n1", "clientid": "pump-17", "username": "pump-17", "peerhost": "192.0.2.7"}
+    pump: dict[str, Any] = {
+        "node": "emqx@n1",
+        "clientid": "pump-17",
+        "username": "pump-17",
+        "peerhost": "192.0.2.7",
+    }
 
     assert not endpoint.admits(version, **pump, password=token + "x")
     assert endpoint.admits(version, **pump, password=token)
@@ -206,6 +221,25 @@ def test_calls_at_once_are_each_given_their_own_answer(endpoint: Endpoint):
     assert answers == [(name, name in granted) for name, _ in calls]
 
 
+def test_stopping_with_work_left_is_no_error(
+    database: None, transport: str, caplog: pytest.LogCaptureFixture
+):
+    """bcrypt of cost 12, a quarter of a second each: most of them still wait when it stops."""
+    slow = "bcrypt_sha256$$2b$12$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"
+    device = create_device("pump-17")
+    Credential.objects.create(device=device, kind=CredentialKind.PASSWORD, encoded=slow)
+    with running_endpoint(transport) as endpoint:
+        ask = endpoint.channel.unary_unary(method_of(V3, Hook.CLIENT_AUTHENTICATE).path)
+        calls = []  # A call that nobody holds is cancelled.
+        for number in range(40):
+            guess = authenticate_request(
+                V3, clientid="pump-17", username="pump-17", password=f"guess {number}"
+            )
+            calls.append(ask.future(guess.SerializeToString(), timeout=30))
+        wait_until(lambda: endpoint.front.hashing.waiting > 0)
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == []
+
+
 def test_a_compressed_message_is_understood(shared_endpoint: Endpoint):
     method = method_of(V3, Hook.CLIENT_AUTHENTICATE)
     request = authenticate_request(V3, clientid="nobody" * 100).SerializeToString()
@@ -224,11 +258,12 @@ def test_health_says_serving_for_the_whole_and_for_each_version(shared_endpoint:
     assert refused.value.code() == grpc.StatusCode.NOT_FOUND
 
 
-def test_a_tool_can_list_the_services_and_read_their_descriptors(shared_endpoint: Endpoint):
-    database = ProtoReflectionDescriptorDatabase(shared_endpoint.channel)
-    services = set(database.get_services())
-    assert {version.service for version in VERSIONS} < services
-    pool = DescriptorPool(database)
-    for version in VERSIONS:
-        described = pool.FindServiceByName(version.service)
-        assert [method.name for method in described.methods] == list(version.methods)
+def test_a_tool_can_list_the_services_and_read_their_descriptors(database: None):
+    """The native transport has no reflection."""
+    with running_endpoint("grpcio") as endpoint:
+        descriptors = ProtoReflectionDescriptorDatabase(endpoint.channel)
+        assert {version.service for version in VERSIONS} < set(descriptors.get_services())
+        pool = DescriptorPool(descriptors)
+        for version in VERSIONS:
+            described = pool.FindServiceByName(version.service)
+            assert [method.name for method in described.methods] == list(version.methods)

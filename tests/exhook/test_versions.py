@@ -47,7 +47,9 @@ def test_a_method_reads_and_answers_its_own_version_s_messages(version: Version)
 @each_version
 def test_only_three_hooks_take_a_value(version: Version):
     valued = {
-        method.hook for method in version.methods.values() if response_class(method).__name__ == "ValuedResponse"
+        method.hook
+        for method in version.methods.values()
+        if response_class(method).__name__ == "ValuedResponse"
     }
     assert valued == {Hook.CLIENT_AUTHENTICATE, Hook.CLIENT_AUTHORIZE, Hook.MESSAGE_PUBLISH}
 
@@ -81,4 +83,4 @@ def test_every_method_name_of_every_version_is_known_and_no_other():
 
 
 def test_the_settings_offer_every_hook_that_can_be_declared():
-    assert product_settings._HOOKS == {hook.value for hook in set(Hook) - PROVIDER_HOOKS}
+    assert {hook.value for hook in set(Hook) - PROVIDER_HOOKS} == product_settings._HOOKS

@@ -4,11 +4,15 @@ import os
 import sys
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from exhookadmin.exhook.metrics_http import AddressProblem
+from exhookadmin.exhook.preflight import CannotStart, check_settings
 from exhookadmin.exhook.supervisor import PortTaken, Supervisor
+from exhookadmin.logs import log_the_uncaught
 
 
 class Command(BaseCommand):
@@ -36,12 +40,34 @@ class Command(BaseCommand):
             help="Also serve the web interface there, for example 127.0.0.1:8000.",
         )
 
-    def handle(self, *args: Any, host: str, port: int, workers: int, web: str | None, **options: Any) -> None:
+        parser.add_argument(
+            "--metrics",
+            metavar="HOST:PORT",
+            default=settings.EXHOOK_METRICS,
+            help="Serve /metrics, /healthz and /readyz there, or nowhere when empty "
+            "(default: EXHOOK_METRICS, here “%(default)s”).",
+        )
+
+    def handle(
+        self,
+        *args: Any,
+        host: str,
+        port: int,
+        workers: int,
+        web: str | None,
+        metrics: str,
+        **options: Any,
+    ) -> None:
         if workers < 1:
             raise CommandError("--workers must be at least 1.")
-        self._require_migrations()
         try:
-            sys.exit(Supervisor(host, port, workers, web).run())
+            check_settings()
+            self._require_migrations()
+            supervisor = Supervisor(host, port, workers, web, metrics)
+            log_the_uncaught()
+            sys.exit(supervisor.run())
+        except (CannotStart, AddressProblem) as problem:
+            raise CommandError(str(problem)) from None
         except PortTaken:
             raise CommandError(
                 f"{host}:{port} is in use: another run_exhook, or another program, listens there already. "
