@@ -29,9 +29,7 @@ class Environment(environ.FileAwareEnv):
     def float(self, var: str, default: float, at_least: float = 0.0, at_most: float | None = None) -> float:
         return float(self._number(var, default, float, at_least, at_most))
 
-    def list(
-        self, var: str, default: Collection[str], choices: Collection[str] = ()
-    ) -> list[str]:
+    def list(self, var: str, default: Collection[str], choices: Collection[str] = ()) -> list[str]:
         """Texts separated by commas; with ``choices``, one of these at least."""
         text = self.str(var, default=",".join(default))
         values = [item.strip() for item in text.split(",") if item.strip()]

@@ -223,7 +223,7 @@ def test_a_database_url_that_cannot_be_read_does_not_show_its_password(tmp_path)
 def test_a_file_may_end_with_a_new_line_and_a_list_may_have_blanks(tmp_path):
     (tmp_path / "order").write_text("client_id, username\n")
     name = "EXHOOK_IDENTITY_ORDER"
-    done = run_python(*show(name), VAR_DIR=str(tmp_path), **{f"{name}_FILE": str(tmp_path / "order")})
+    done = run_python(*show(name), VAR_DIR=str(tmp_path), EXHOOK_IDENTITY_ORDER_FILE=str(tmp_path / "order"))
     assert done.stdout.strip() == "['client_id', 'username']"
     (tmp_path / "url").write_text(f"sqlite:///{tmp_path}/a.sqlite3\n")
     done = run_python(

@@ -194,7 +194,13 @@ def test_only_connects_and_disconnects_of_somebody_move_presence(kind: Kind):
 
 
 def test_a_session_tells_what_its_connect_told():
-    told_at_connect = {"device_id": 7, "device": "pump", "username": "u", "protocol": "mqtt", "port": 4711}
+    told_at_connect: dict[str, Any] = {
+        "device_id": 7,
+        "device": "pump",
+        "username": "u",
+        "protocol": "mqtt",
+        "port": 4711,
+    }
     session = history_of(up(0, **told_at_connect)).sessions[0]
     assert {name: getattr(session, name) for name in told_at_connect} == told_at_connect
     assert (session.node, session.cluster, session.address) == ("emqx@n1", "emqxcl", "192.0.2.7")
