@@ -1,6 +1,7 @@
 """A worker's report, once a second: its condition, and what it has counted."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -88,6 +89,17 @@ class Reporter:
         while data:
             # Not print(): what it could not write it would try to write again when Python ends.
             data = data[os.write(STANDARD_OUTPUT, data) :]
+
+    def write_last(self) -> None:
+        """The report of all that was; given up when nobody reads it."""
+
+        def write() -> None:
+            with contextlib.suppress(OSError):  # The supervisor may be what died.
+                self.write()
+
+        thread = threading.Thread(target=write, name="last-report", daemon=True)
+        thread.start()
+        thread.join(EVERY_SECONDS)
 
     def condition(self) -> Condition:
         """How this worker judges itself."""

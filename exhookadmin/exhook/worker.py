@@ -5,7 +5,6 @@
 """
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
@@ -88,8 +87,7 @@ def _run(host: str, port: int) -> None:
         front.close()
         feed.close()
         left = recorder.close()
-        with contextlib.suppress(OSError):  # The supervisor may be what died.
-            reporter.write()
+        reporter.write_last()
         logger.info(
             "worker stopped",
             extra={
