@@ -195,8 +195,6 @@ def test_only_connects_and_disconnects_of_somebody_move_presence(kind: Kind):
 
 def test_a_session_tells_what_its_connect_told():
     told_at_connect: dict[str, Any] = {
-        "device_id": 7, "device": "pump", "username": "u", "protocol": "mqtt", "port": 4711,
-    }
         "device_id": 7,
         "device": "pump",
         "username": "u",
