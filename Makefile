@@ -3,6 +3,7 @@
 # Variables:  PYTHON=/path/to/python3.12   the interpreter of .venv (default: the newest suitable one)
 #             CHROMIUM=/path/to/chrome     the browser of the browser tests; none leaves them out
 #             PYTEST_ARGS='-k topics -x'   passed on to pytest
+#             BENCH_ARGS='--quick'         passed on to the benchmarks
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -12,6 +13,7 @@ SHELL := /bin/bash
 PYTHON ?=
 CHROMIUM ?=
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 export PYTHON CHROMIUM
 
 python := .venv/bin/python
@@ -28,6 +30,7 @@ help: ## list the targets
 run: setup ## set up, migrate, and serve EMQX and the web interface
 	$(python) manage.py migrate --noinput --verbosity 0
 	$(python) manage.py first_admin
+	@echo "The admin: http://127.0.0.1:8000   The endpoint for EMQX: http://127.0.0.1:9000   Ctrl-C stops both."
 	$(on_localhost) $(python) manage.py run_exhook --web 127.0.0.1:8000
 
 demo: setup-dev ## the same with sample devices and a real MQTT broker
@@ -73,9 +76,8 @@ lock: setup-dev ## choose versions anew within requirements*.txt
 certs: setup ## a CA and certificates in var/certs, to try TLS with
 	$(python) manage.py make_certs
 
-bench: setup-dev ## the benchmarks
-	@if [ -f benchmarks/__main__.py ]; then $(python) -m benchmarks; \
-	    else echo "There are no benchmarks yet."; fi
+bench: setup-dev ## measure, and print how the figures compare with their targets
+	$(python) -m benchmarks $(BENCH_ARGS)
 
 clean: ## remove everything that make made, the virtual environment included
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov
