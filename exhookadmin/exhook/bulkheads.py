@@ -68,6 +68,11 @@ class Bulkhead(Generic[Item]):
         return len(self._waiting)
 
     @property
+    def backlog_seconds(self) -> float:
+        """How long the threads will need for what waits, as far as the past tells."""
+        return len(self._waiting) / self._batch * self._cost / len(self._threads)
+
+    @property
     def idle(self) -> bool:
         """True when a new item would be begun at once."""
         return self._running + len(self._waiting) < len(self._threads)

@@ -30,6 +30,8 @@ HASHING_NICE = 15
 # Two, so that one query can be under way while the other's rows are read.
 LOADING_THREADS = 2
 LOADED_AT_ONCE = 200
+# More hashing than this in advance only makes those wait who will be served.
+BACKLOG_SECONDS = 1.0
 # As EMQX's request_timeout, for a caller that announces no deadline.
 DEFAULT_SECONDS = 5.0
 
@@ -113,7 +115,10 @@ class Front:
     def _send(self, unanswered: Unanswered, deadline: float, done: Done) -> None:
         method, message, need = unanswered
         self.tally.needs[need] += 1
-        if need is Need.DEVICE:
+        if need is Need.DEVICE and self._would_wait_in_vain(method, message):
+            self.hashing.shed += 1
+            done(self._overloaded(method, message))
+        elif need is Need.DEVICE:
             self.loading.submit(Waiting(method, message, deadline, done), deadline)
         elif need is Need.DUMMY_HASH and not self.hashing.idle:
             # Dummy work is the first to go when there is other work to do.
@@ -121,6 +126,15 @@ class Front:
             done(reply if isinstance(reply, bytes) else self._overloaded(method, message))
         else:
             self.hashing.submit(Waiting(method, message, deadline, done), deadline)
+
+    def _would_wait_in_vain(self, method: Method, message: Any) -> bool:
+        """True for a login that would be read from the database only to be shed: under overload
+        every refusal must be cheap, or refusing takes the time that admitting needs."""
+        return (
+            method.hook is Hook.CLIENT_AUTHENTICATE
+            and self.hashing.backlog_seconds > BACKLOG_SECONDS
+            and self.provider.logins.may_need_a_hash(message.clientinfo.password)
+        )
 
     def close(self) -> None:
         """Finishes the slow work that has begun."""

@@ -123,6 +123,10 @@ class Logins:
             self._failed.remember(name, client.password, _credentials(principal), now)
         return self._noted(client, name, decision, now)
 
+    def may_need_a_hash(self, password: str) -> bool:
+        """True for a secret that only a slow hash can judge, if the device has a password."""
+        return password != "" and not looks_like_token(password)
+
     def _name(self, client: Client) -> str:
         made = claims(client, self._order)
         # Cut, because it is remembered with each failure and a stranger chooses it.
