@@ -172,15 +172,16 @@ def send(address: str, calls: Iterable[RecordedCall]) -> list[Answer]:
         return list(replay(channel, target, calls))
 
 
+@pytest.mark.parametrize("transport", ["grpcio", "native"])
 @pytest.mark.parametrize("version", RECORDINGS)
 def test_a_recording_is_answered_and_logged_as_it_happened(
-    version: str, start_endpoint: StartEndpoint
+    version: str, transport: str, start_endpoint: StartEndpoint
 ) -> None:
     calls = read(version)
     assert len(calls) == RECORDINGS[version][1]
     devices = set_up_what_the_provider_answered(calls)
     half = busiest_moment(calls)
-    with start_endpoint("--workers", "2") as endpoint:
+    with start_endpoint("--workers", "2", EXHOOK_TRANSPORT=transport) as endpoint:
         answers = send(endpoint.address, (call for call, _, _ in calls[:half]))
         online = expected_presence(calls[:half])
         assert sum(reason is None for reason in online.values()) > 20
