@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from operator import attrgetter
 from uuid import UUID
 
 NAME_CHARACTERS = 512
@@ -34,6 +35,7 @@ def new_event_id(now: float) -> UUID:
 
 BOUNDED_NAMES = ("device", "client_id", "username", "cn", "node", "cluster")
 BOUNDED_TEXTS = ("topic", "rule", "detail")
+_bounded_texts = attrgetter(*BOUNDED_NAMES, *BOUNDED_TEXTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,10 @@ class Fact:
     def __post_init__(self) -> None:
         if not self.id.int:
             object.__setattr__(self, "id", new_event_id(self.time))
+        # One look at all of them together: nearly every fact is short and clean.
+        together = "".join(_bounded_texts(self))
+        if len(together) <= NAME_CHARACTERS and "\x00" not in together:
+            return
         for names, characters in ((BOUNDED_NAMES, NAME_CHARACTERS), (BOUNDED_TEXTS, TEXT_CHARACTERS)):
             for name in names:
                 text = getattr(self, name)

@@ -1,94 +1,237 @@
-"""Between the hooks and the database: a bounded queue and the one thread that writes it.
+"""Between the hooks and the database: a spool on disk, and the one thread that writes it.
 
-``record`` never blocks and never fails: when the queue is full, because the database is
-away or too slow, facts are dropped and counted by kind, and decisions go on.
+``record`` never waits for the database and never fails. When the spool or the disk is full
+facts are dropped and counted by kind, and decisions go on.
 """
 
 import logging
+import os
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from django.db import InterfaceError, OperationalError, close_old_connections, connection
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, ProgrammingError, close_old_connections, connection
 
+from audit.codec import encode
 from audit.fact import Fact
+from audit.spool import NotStored, Spool, Sync, adopt, remove, spools
+from audit.spool_reader import SpoolReader
 from audit.writer import write_facts
 
 logger = logging.getLogger(__name__)
 
 BATCH_FACTS = 1000
-BATCH_SECONDS = 0.5
+BATCH_SECONDS = 0.1
+TEND_SECONDS = 1.0
+ORPHAN_SECONDS = 5.0
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
+RETRY_SECONDS_CLOSING = 0.2
+DEAD_LETTERS = "dead-letters.jsonl"
+
+# The database is away or not migrated: no fact's fault, so that all of them wait.
+AWAY = (OperationalError, InterfaceError, ProgrammingError)
+
+Write = Callable[[Sequence[Fact]], int]
+
+
+class DatabaseAway(Exception):
+    """What is not written yet must wait."""
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """A spool whose process is gone, held by this one."""
+
+    directory: Path
+    lock: int
+    reader: SpoolReader
 
 
 class Recorder:
-    """Takes facts from any thread; writes them in batches on a thread of its own."""
+    """Takes facts from any thread; writes them in batches on a thread of its own.
 
-    def __init__(self, limit: int, write: Callable[[Sequence[Fact]], int] = write_facts) -> None:
-        self._waiting: deque[Fact] = deque()
-        self._limit = limit
+    Spools that other processes left behind under the same root are written too.
+    """
+
+    def __init__(
+        self, root: Path, limit_bytes: int, sync: Sync = Sync.INTERVAL, write: Write = write_facts
+    ) -> None:
+        self._root = root
+        self._spool = Spool(root, limit_bytes, sync)
+        self._reader = SpoolReader(self._spool.directory, self._spool.settled, self._spool.delete)
+        self._orphan: Orphan | None = None
+        self._no_orphans_until = 0.0
+        self._unfit: set[Path] = set()
+        self._orphans_unreadable = 0
         self._write = write
-        self._closing = False
-        self._thread = threading.Thread(target=self._run, name="audit-writer", daemon=True)
+        self._closing = threading.Event()
+        self._close_at = float("inf")
+        self._writer = threading.Thread(target=self._run, name="audit-writer", daemon=True)
+        # Apart from the writer, which may wait for the database for long.
+        self._tender = threading.Thread(target=self._tend, name="audit-spool", daemon=True)
         self.dropped: Counter[str] = Counter()
+        self.taken = 0
         self.written = 0
+        self.set_aside = 0
+        """Facts in the dead-letter file."""
+        self.adopted = 0
+        """Facts read from the spools of processes that are gone."""
         self.failures = 0
+
+    @classmethod
+    def from_settings(cls) -> "Recorder":
+        return cls(
+            Path(settings.EXHOOK_SPOOL_DIR),
+            settings.EXHOOK_SPOOL_MEGABYTES * 1024 * 1024,
+            Sync(settings.EXHOOK_SPOOL_SYNC),
+        )
 
     def start(self) -> None:
         """Starts the writer."""
-        self._thread.start()
+        self._writer.start()
+        self._tender.start()
 
     def record(self, fact: Fact) -> None:
-        """Takes a fact. Costs an append: the hook's reply waits for nothing else."""
-        if len(self._waiting) >= self._limit:
+        """Puts a fact into the spool: after this, killing the process does not lose it."""
+        try:
+            self._spool.append(encode(fact))
+        except NotStored as reason:
+            if not self.dropped:
+                logger.error("facts are dropped", extra={"reason": str(reason)})
             self.dropped[fact.kind] += 1
         else:
-            self._waiting.append(fact)
+            self.taken += 1
 
     @property
     def waiting(self) -> int:
-        """Facts taken and not yet in the database."""
-        return len(self._waiting)
+        """Facts of this process that are in its spool and not yet in the database."""
+        return max(0, self.taken - self._reader.released)
+
+    @property
+    def spool_bytes(self) -> int:
+        """What this process's spool takes on disk."""
+        return self._spool.size
+
+    @property
+    def unreadable(self) -> int:
+        """Pieces of spools that were torn or were no facts, and are skipped."""
+        orphan = self._orphan
+        return (
+            self._reader.unreadable + self._orphans_unreadable + (orphan.reader.unreadable if orphan else 0)
+        )
 
     def close(self, seconds: float = 10.0) -> int:
-        """Writes what is waiting, for at most so long. Answers how many facts were left behind."""
-        self._closing = True
-        if self._thread.is_alive():
-            self._thread.join(seconds)
-        return len(self._waiting)
+        """Writes what is waiting, for at most so long; the rest stays on disk for the next process.
+
+        Answers how many facts that are. To be called when nothing is recorded any more.
+        """
+        self._close_at = time.monotonic() + seconds
+        self._closing.set()
+        for thread in (self._writer, self._tender):
+            if thread.is_alive():
+                thread.join(max(0.0, self._close_at - time.monotonic()) + 5)
+        left = self.waiting
+        # A writer that hangs in the database goes on holding its spool, until the process ends.
+        if not self._writer.is_alive():
+            self._release_orphan()
+            self._spool.close(empty=left == 0)
+        return left
+
+    def _tend(self) -> None:
+        while not self._closing.wait(TEND_SECONDS):
+            self._spool.tend()
 
     def _run(self) -> None:
         failures_in_a_row = 0
-        while self._waiting or not self._closing:
-            batch = self._next_batch()
-            if not batch:
-                time.sleep(BATCH_SECONDS / 5)
-                continue
-            stored = self._store(batch)
-            for _ in range(stored):
-                self._waiting.popleft()
-            if stored == len(batch):
+        while time.monotonic() <= self._close_at:
+            moved = 0
+            try:
+                moved = self._move(self._reader)
+                if self._closing.is_set():
+                    if not moved:
+                        break
+                else:
+                    moved += self._move_orphan()
                 failures_in_a_row = 0
-            else:
-                delay = RETRY_SECONDS[min(failures_in_a_row, len(RETRY_SECONDS) - 1)]
+            except DatabaseAway:
                 failures_in_a_row += 1
-                self._nap(delay)
+            except Exception:
+                failures_in_a_row += 1
+                logger.exception("the audit spool cannot be moved on, it will be tried again")
+            if failures_in_a_row:
+                self._nap(RETRY_SECONDS[min(failures_in_a_row, len(RETRY_SECONDS)) - 1])
+            elif moved < BATCH_FACTS:
+                self._nap(BATCH_SECONDS)
         connection.close()
 
-    def _next_batch(self) -> list[Fact]:
-        # Facts stay in the queue until they are stored: a failed batch is simply taken again.
-        return [self._waiting[index] for index in range(min(len(self._waiting), BATCH_FACTS))]
+    def _nap(self, seconds: float) -> None:
+        if self._closing.is_set():
+            time.sleep(min(seconds, RETRY_SECONDS_CLOSING))
+        else:
+            self._closing.wait(seconds)
+
+    def _move(self, reader: SpoolReader) -> int:
+        """Moves one batch from a spool to the database; answers how many facts. Raises DatabaseAway."""
+        facts = reader.take(BATCH_FACTS)
+        if not facts:
+            return 0
+        stored = self._store(facts)
+        reader.release(stored)
+        if stored < len(facts):
+            raise DatabaseAway
+        return stored
+
+    def _move_orphan(self) -> int:
+        """Moves one batch only, so that this process's own facts do not wait for all of a spool."""
+        while orphan := self._orphan or self._next_orphan():
+            self._orphan = orphan
+            try:
+                moved = self._move(orphan.reader)
+            except OSError:
+                logger.exception("a spool that was left behind cannot be read and is left alone")
+                self._unfit.add(orphan.directory)
+                self._release_orphan()
+                continue
+            if moved:
+                self.adopted += moved
+                return moved
+            remove(orphan.directory)
+            self._release_orphan()
+            logger.info(
+                "the spool of a process that is gone was written", extra={"facts": orphan.reader.released}
+            )
+        return 0
+
+    def _next_orphan(self) -> Orphan | None:
+        now = time.monotonic()
+        if now < self._no_orphans_until:
+            return None
+        for directory in spools(self._root):
+            if directory not in self._unfit and (lock := adopt(directory)) is not None:
+                return Orphan(directory, lock, SpoolReader(directory, lambda _: True, Path.unlink))
+        self._no_orphans_until = now + ORPHAN_SECONDS
+        return None
+
+    def _release_orphan(self) -> None:
+        if self._orphan is not None:
+            self._orphans_unreadable += self._orphan.reader.unreadable
+            os.close(self._orphan.lock)
+            self._orphan = None
 
     def _store(self, batch: list[Fact]) -> int:
-        """How many facts, from the first, are dealt with; the database is away and they must wait
-        when those are not all."""
+        """How many facts, from the first, are dealt with; when those are not all, the database is away."""
         close_old_connections()
         try:
             self.written += self._write(batch)
-        except (OperationalError, InterfaceError):
+        except AWAY as error:
             self.failures += 1
-            logger.exception("audit batch not written, it will be tried again", extra={"facts": len(batch)})
+            logger.error(
+                "audit batch not written, it will be tried again", extra={"error": type(error).__name__}
+            )
             return 0
         except Exception:
             if len(batch) > 1:
@@ -96,13 +239,22 @@ class Recorder:
                 stored = self._store(batch[:middle])
                 return stored + (self._store(batch[middle:]) if stored == middle else 0)
             self.failures += 1
-            self.dropped[batch[0].kind] += 1
-            logger.exception("fact cannot be written and is dropped", extra={"event": str(batch[0].id)})
+            logger.exception("fact cannot be written and is set aside", extra={"event": str(batch[0].id)})
+            self._set_aside(batch[0])
         return len(batch)
 
-    def _nap(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while not self._closing and time.monotonic() < until:
-            time.sleep(0.1)
-        if self._closing:
-            time.sleep(0.1)
+    def _set_aside(self, fact: Fact) -> None:
+        line = encode(fact) + b"\n"
+        try:
+            file = os.open(self._root / DEAD_LETTERS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                stored = os.write(file, line) == len(line)
+            finally:
+                os.close(file)
+        except OSError:
+            stored = False
+        if stored:
+            self.set_aside += 1
+        else:
+            self.dropped[fact.kind] += 1
+            logger.error("fact cannot be set aside and is dropped", extra={"event": str(fact.id)})

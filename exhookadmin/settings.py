@@ -198,4 +198,8 @@ EXHOOK_THROTTLE_ADDRESS_SECONDS = env.float("EXHOOK_THROTTLE_ADDRESS_SECONDS", d
 EXHOOK_CACHED_DEVICES = env.int("EXHOOK_CACHED_DEVICES", default=100_000, at_least=1)
 EXHOOK_CACHE_SECONDS = env.int("EXHOOK_CACHE_SECONDS", default=300, at_least=1)
 EXHOOK_FAIL_STATIC_SECONDS = env.int("EXHOOK_FAIL_STATIC_SECONDS", default=3600)
-EXHOOK_FACT_QUEUE = env.int("EXHOOK_FACT_QUEUE", default=100_000, at_least=1)
+EXHOOK_SPOOL_DIR = env.str("EXHOOK_SPOOL_DIR", default=str(VAR_DIR / "spool"))
+EXHOOK_SPOOL_MEGABYTES = env.int("EXHOOK_SPOOL_MEGABYTES", default=1024, at_least=1)
+EXHOOK_SPOOL_SYNC = env.choice(
+    "EXHOOK_SPOOL_SYNC", default="interval", choices=["always", "interval", "never"]
+)

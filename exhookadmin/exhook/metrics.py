@@ -124,8 +124,22 @@ WORKER_METRICS = _catalog(
     Metric(
         "exhook_facts_dropped_total",
         _COUNTER,
-        "Audit facts lost because too many waited, or they could not be written, by kind.",
+        "Audit facts lost because the spool or its disk was full, by kind.",
         ("kind",),
+    ),
+    Metric(
+        "exhook_facts_set_aside_total",
+        _COUNTER,
+        "Audit facts that the database refused and that are in the dead-letter file.",
+    ),
+    Metric(
+        "exhook_facts_adopted_total", _COUNTER, "Audit facts read from the spools of processes that are gone."
+    ),
+    Metric("exhook_spool_bytes", _GAUGE, "What a worker’s spool of audit facts takes on disk."),
+    Metric(
+        "exhook_spool_unreadable_total",
+        _COUNTER,
+        "Pieces of spools that were torn when a process or the power failed, and were skipped.",
     ),
     Metric(
         "exhook_event_loop_lag_seconds",

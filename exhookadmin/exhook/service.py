@@ -84,7 +84,7 @@ def grpc_handlers(server: grpc.Server) -> None:
 def attach(server: grpc.Server) -> Callable[[], None]:
     """Registers all three versions, with all that keeps them current. Call the answer when the
     server has stopped: it ends that, and writes the facts that still wait."""
-    recorder = Recorder(settings.EXHOOK_FACT_QUEUE)
+    recorder = Recorder.from_settings()
     provider = new_provider(recorder.record)
     provider.directory.load_policies()
     feed = Feed(provider.directory)

@@ -69,10 +69,14 @@ def _run(host: str, port: int) -> None:
     from exhookadmin.exhook.service import new_provider
     from exhookadmin.exhook.tls import ServerTls, files_from_settings
 
-    recorder = Recorder(settings.EXHOOK_FACT_QUEUE)
+    recorder = Recorder.from_settings()
     provider = new_provider(recorder.record)
     # Before it listens: EMQX's devices must never meet a provider without policies.
-    provider.directory.load_policies()
+    try:
+        provider.directory.load_policies()
+    except BaseException:
+        recorder.close()
+        raise
     connection.close()
     feed = Feed(provider.directory)
     front = Front(provider)

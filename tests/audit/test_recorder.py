@@ -1,32 +1,51 @@
 """The recorder: takes facts without ever waiting, and loses none that it can keep."""
 
+import itertools
 import logging
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, ProgrammingError, connection
 
+from audit.codec import decode, encode
 from audit.fact import Fact, Kind
 from audit.models import Event, Session
-from audit.recorder import BATCH_FACTS, Recorder
+from audit.recorder import BATCH_FACTS, DEAD_LETTERS, Recorder
+from audit.spool import HEADER, adopt, spools
 from audit.writer import write_facts
 from tests.audit.test_presence import up
 from tests.outage import Outage
 
 SECONDS = 20.0
-POISON = "\ud800"
+TOO_LARGE = 2**70
+"""A rule's id that no database takes."""
+PLENTY = 64 * 1024 * 1024
 
 
 def denied(number: int = 0, **more: str) -> Fact:
     return Fact(Kind.AUTHORIZE, client_id=f"pump-{number}", **more)  # type: ignore[arg-type]
 
 
+def poison(kind: Kind = Kind.AUTHENTICATE) -> Fact:
+    return Fact(kind, client_id="pump-0", rule_id=TOO_LARGE)
+
+
+def bytes_of(facts: Sequence[Fact]) -> int:
+    """What a spool needs for them."""
+    return sum(HEADER.size + len(encode(fact)) for fact in facts)
+
+
 def record_many(recorder: Recorder, number: int) -> None:
     for each in range(number):
         recorder.record(denied(each))
+
+
+def dead_letters(root: Path) -> list[Fact]:
+    return [decode(line) for line in (root / DEAD_LETTERS).read_bytes().splitlines()]
 
 
 def until(happens: Callable[[], bool]) -> bool:
@@ -40,9 +59,9 @@ def until(happens: Callable[[], bool]) -> bool:
 
 
 @pytest.fixture
-def recorder(transactional_db: None) -> Iterator[Recorder]:
+def recorder(transactional_db: None, tmp_path: Path) -> Iterator[Recorder]:
     """A running recorder, closed by the test or after it."""
-    recorder = Recorder(limit=10_000)
+    recorder = Recorder(tmp_path, PLENTY)
     recorder.start()
     yield recorder
     recorder.close(5)
@@ -87,9 +106,9 @@ def test_facts_are_written_in_the_order_in_which_they_came(recorder: Recorder):
     assert [session.port for session in Session.objects.online()] == [20]
 
 
-def test_record_waits_for_nobody(stuck: Stuck):
-    """The thread that writes hangs; those that record do not notice."""
-    recorder = Recorder(limit=5_000, write=stuck)
+def test_record_waits_for_nobody(stuck: Stuck, tmp_path: Path):
+    """The thread that writes hangs; those that record do not notice, also when the spool is full."""
+    recorder = Recorder(tmp_path, 1_000_000, write=stuck)
     recorder.start()
     recorder.record(denied())
     assert stuck.asked.wait(SECONDS)
@@ -98,13 +117,15 @@ def test_record_waits_for_nobody(stuck: Stuck):
     recording.join(SECONDS)
     assert not recording.is_alive()
     assert not stuck.go_on.is_set()
+    assert recorder.dropped["client.authorize"] > 0
     stuck.go_on.set()
     assert recorder.close(SECONDS) == 0
+    assert len(stuck.written) == recorder.taken
 
 
-def test_a_full_queue_drops_and_counts_by_kind(stuck: Stuck):
-    recorder = Recorder(limit=10, write=stuck)
+def test_a_full_spool_drops_and_counts_by_kind(stuck: Stuck, tmp_path: Path):
     kept = [denied(number) for number in range(10)]
+    recorder = Recorder(tmp_path, bytes_of(kept), write=stuck)
     for fact in kept:
         recorder.record(fact)
     for _ in range(3):
@@ -120,9 +141,10 @@ def test_a_full_queue_drops_and_counts_by_kind(stuck: Stuck):
     assert recorder.dropped.total() == 5
 
 
-def test_none_of_many_threads_facts_is_lost_or_miscounted(stuck: Stuck):
+def test_none_of_many_threads_facts_is_lost_or_miscounted(stuck: Stuck, tmp_path: Path):
     """Hooks are answered on the event loop and in the bulkheads at once."""
-    recorder = Recorder(limit=3_000, write=stuck)
+    limit = bytes_of([denied(10)]) * 3_000
+    recorder = Recorder(tmp_path, limit, write=stuck)
     threads = [threading.Thread(target=record_many, args=(recorder, 1_000)) for _ in range(8)]
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -134,7 +156,12 @@ def test_none_of_many_threads_facts_is_lost_or_miscounted(stuck: Stuck):
     finally:
         sys.setswitchinterval(interval)
     assert recorder.waiting + recorder.dropped.total() == 8_000
-    assert 3_000 <= recorder.waiting < 3_000 + len(threads)
+    assert 2_500 < recorder.waiting < 3_500
+    assert recorder.spool_bytes <= limit + len(threads) * bytes_of([denied(1000)])
+    stuck.go_on.set()
+    recorder.start()
+    assert recorder.close(SECONDS) == 0
+    assert len({fact.id for fact in stuck.written}) == recorder.taken
 
 
 @pytest.mark.django_db(transaction=True)
@@ -154,12 +181,15 @@ def test_an_outage_loses_nothing(recorder: Recorder, outage: Outage, caplog: pyt
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_outage_longer_than_the_queue_drops_the_newest(transactional_db: None, outage: Outage):
-    recorder = Recorder(limit=20)
+def test_an_outage_longer_than_the_spool_drops_the_newest(
+    transactional_db: None, outage: Outage, tmp_path: Path
+):
+    facts = [denied(number) for number in range(30)]
+    recorder = Recorder(tmp_path, bytes_of(facts[:20]))
     recorder.start()
     outage.begin()
-    for number in range(30):
-        recorder.record(denied(number))
+    for fact in facts:
+        recorder.record(fact)
     assert until(lambda: recorder.failures >= 1)
     assert recorder.dropped == {"client.authorize": 10}
     outage.end()
@@ -172,64 +202,102 @@ def test_an_outage_longer_than_the_queue_drops_the_newest(transactional_db: None
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("place", [0, 7, BATCH_FACTS - 1], ids=["first", "among others", "last"])
 def test_a_poisonous_fact_is_set_aside_and_the_rest_is_written(
-    recorder: Recorder, place: int, caplog: pytest.LogCaptureFixture
+    recorder: Recorder, place: int, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ):
     facts = [denied(number) for number in range(BATCH_FACTS)]
-    facts[place] = Fact(Kind.CONNACK, client_id=f"{POISON} of a kind")
+    facts[place] = poison()
     for fact in facts:
         recorder.record(fact)
     assert until(lambda: recorder.waiting == 0)
     assert Event.objects.count() == BATCH_FACTS - 1
     assert recorder.written == BATCH_FACTS - 1
-    assert recorder.dropped == {"client.connack": 1}
+    assert recorder.set_aside == 1
+    assert not recorder.dropped
+    assert dead_letters(tmp_path) == [facts[place]]
     (line,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert line.event == str(facts[place].id)  # type: ignore[attr-defined]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_poisonous_facts_are_each_set_aside(recorder: Recorder):
+def test_many_poisonous_facts_are_each_set_aside(recorder: Recorder, tmp_path: Path):
     for number in range(40):
         recorder.record(denied(number))
-        recorder.record(Fact(Kind.AUTHENTICATE, client_id=POISON))
+        recorder.record(poison())
     assert until(lambda: recorder.waiting == 0)
     assert Event.objects.count() == 40
-    assert recorder.dropped == {"client.authenticate": 40}
+    assert recorder.set_aside == 40
+    assert len(dead_letters(tmp_path)) == 40
+    assert (tmp_path / DEAD_LETTERS).stat().st_mode & 0o777 == 0o600
 
 
-def test_a_poisonous_fact_is_counted_once_even_if_the_database_goes_away_meanwhile():
+@pytest.mark.django_db(transaction=True)
+def test_what_can_be_neither_written_nor_set_aside_is_dropped_and_counted(recorder: Recorder, tmp_path: Path):
+    (tmp_path / DEAD_LETTERS).mkdir()
+    recorder.record(poison())
+    recorder.record(denied())
+    assert until(lambda: recorder.waiting == 0)
+    assert recorder.dropped == {"client.authenticate": 1}
+    assert recorder.set_aside == 0
+    assert Event.objects.count() == 1
+
+
+def test_a_poisonous_fact_is_counted_once_even_if_the_database_goes_away_meanwhile(tmp_path: Path):
     calls: list[list[str]] = []
 
     def write(batch: Sequence[Fact]) -> int:
         calls.append([fact.client_id for fact in batch])
-        if any(fact.client_id == POISON for fact in batch):
-            raise UnicodeEncodeError("utf-8", POISON, 0, 1, "surrogates not allowed")
+        if any(fact.rule_id for fact in batch):
+            raise OverflowError
         if calls.count(["pump-2", "pump-3"]) == 1 and calls[-1] == ["pump-2", "pump-3"]:
             raise OperationalError("away")
         return len(batch)
 
-    recorder = Recorder(limit=10, write=write)
-    for fact in (denied(1), Fact(Kind.AUTHENTICATE, client_id=POISON), denied(2), denied(3)):
+    recorder = Recorder(tmp_path, PLENTY, write=write)
+    for fact in (denied(1), poison(), denied(2), denied(3)):
         recorder.record(fact)
     recorder.start()
     assert until(lambda: recorder.waiting == 0)
     assert recorder.close(SECONDS) == 0
-    assert recorder.dropped == {"client.authenticate": 1}
+    assert recorder.set_aside == 1
+    assert len(dead_letters(tmp_path)) == 1
     assert ["pump-2", "pump-3"] in calls[:-1]
 
 
+def test_a_database_that_is_not_migrated_condemns_no_fact(tmp_path: Path):
+    calls: list[int] = []
+
+    def write(batch: Sequence[Fact]) -> int:
+        calls.append(len(batch))
+        if len(calls) < 3:
+            raise ProgrammingError("a column is missing")
+        return len(batch)
+
+    recorder = Recorder(tmp_path, PLENTY, write=write)
+    recorder.record(denied(1))
+    recorder.record(denied(2))
+    recorder.start()
+    assert until(lambda: recorder.waiting == 0)
+    assert recorder.close(SECONDS) == 0
+    assert calls == [2, 2, 2]
+    assert recorder.set_aside == 0
+
+
 @pytest.mark.django_db(transaction=True)
-def test_closing_writes_what_waits(transactional_db: None):
-    recorder = Recorder(limit=10_000)
+def test_closing_writes_what_waits(transactional_db: None, tmp_path: Path):
+    recorder = Recorder(tmp_path, PLENTY)
     for number in range(2_500):
         recorder.record(denied(number))
     recorder.start()
     assert recorder.close(SECONDS) == 0
     assert Event.objects.count() == 2_500
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.django_db(transaction=True)
-def test_closing_during_an_outage_ends_in_time_and_says_what_is_left(transactional_db: None, outage: Outage):
-    recorder = Recorder(limit=10)
+def test_closing_during_an_outage_ends_in_time_and_the_next_one_writes_what_is_left(
+    transactional_db: None, outage: Outage, tmp_path: Path
+):
+    recorder = Recorder(tmp_path, PLENTY)
     outage.begin()
     recorder.start()
     for number in range(5):
@@ -238,14 +306,162 @@ def test_closing_during_an_outage_ends_in_time_and_says_what_is_left(transaction
     assert recorder.close(1.0) == 5
     assert time.monotonic() - started < SECONDS
     outage.end()
-    assert recorder.close(SECONDS) == 0
+    following = Recorder(tmp_path, PLENTY)
+    following.start()
+    assert until(lambda: following.adopted == 5 and len(spools(tmp_path)) == 1)
+    assert following.waiting == 0
+    assert following.close(SECONDS) == 0
     assert Event.objects.count() == 5
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_closing_what_was_never_started_says_what_is_left():
-    recorder = Recorder(limit=10)
-    recorder.record(denied())
+def test_closing_what_was_never_started_keeps_what_waits(tmp_path: Path, stuck: Stuck):
+    recorder = Recorder(tmp_path, PLENTY, write=stuck)
+    fact = denied()
+    recorder.record(fact)
     assert recorder.close() == 1
+    stuck.go_on.set()
+    following = Recorder(tmp_path, PLENTY, write=stuck)
+    following.start()
+    assert until(lambda: following.adopted == 1)
+    assert following.close(SECONDS) == 0
+    assert stuck.written == [fact]
+
+
+def test_closing_while_the_database_hangs_ends_in_time_and_keeps_the_spool(stuck: Stuck, tmp_path: Path):
+    recorder = Recorder(tmp_path, PLENTY, write=stuck)
+    recorder.start()
+    recorder.record(denied())
+    assert stuck.asked.wait(SECONDS)
+    assert recorder.close(0.1) == 1
+    [directory] = spools(tmp_path)
+    assert adopt(directory) is None, "its writer may still finish what it does"
+    stuck.go_on.set()
+
+
+def test_after_closing_facts_are_dropped_and_counted(stuck: Stuck, tmp_path: Path):
+    recorder = Recorder(tmp_path, PLENTY, write=stuck)
+    assert recorder.close() == 0
+    recorder.record(denied())
+    assert recorder.dropped == {"client.authorize": 1}
+
+
+def test_siblings_share_what_was_left_behind_and_write_each_fact_once(tmp_path: Path):
+    """Four spools, two recorders; what each takes is nobody else's."""
+    left = []
+    for _ in range(4):
+        gone = Recorder(tmp_path, PLENTY)
+        for number in range(1_500):
+            left.append(denied(number))
+            gone.record(left[-1])
+        gone.close()
+    written: list[Fact] = []
+
+    def write(batch: Sequence[Fact]) -> int:
+        written.extend(batch)
+        return len(batch)
+
+    siblings = [Recorder(tmp_path, PLENTY, write=write) for _ in range(2)]
+    for sibling in siblings:
+        sibling.start()
+    assert until(lambda: sum(sibling.adopted for sibling in siblings) == 6_000 and len(spools(tmp_path)) == 2)
+    for sibling in siblings:
+        sibling.close(SECONDS)
+    assert sorted(fact.id for fact in written) == sorted(fact.id for fact in left)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_its_own_facts_do_not_wait_for_all_that_was_left_behind(tmp_path: Path):
+    gone = Recorder(tmp_path, PLENTY)
+    record_many(gone, 5_000)
+    gone.close()
+    batches: list[list[Fact]] = []
+
+    def write(batch: Sequence[Fact]) -> int:
+        batches.append(list(batch))
+        if len(batches) == 1:
+            recorder.record(own)
+        return len(batch)
+
+    own = Fact(Kind.CONNECTED, client_id="own")
+    recorder = Recorder(tmp_path, PLENTY, write=write)
+    recorder.start()
+    assert until(lambda: recorder.adopted == 5_000)
+    recorder.close(SECONDS)
+    assert own in batches[1]
+
+
+def test_a_spool_that_cannot_be_read_holds_up_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    (tmp_path / "0-broken" / "000000000000.seg").mkdir(parents=True)
+    gone = Recorder(tmp_path, PLENTY)
+    record_many(gone, 3)
+    gone.close()
+    recorder = Recorder(tmp_path, PLENTY, write=len)
+    recorder.start()
+    assert until(lambda: recorder.adopted == 3)
+    recorder.close(SECONDS)
+    assert [line.message for line in caplog.records if line.levelno == logging.ERROR] == [
+        "a spool that was left behind cannot be read and is left alone"
+    ]
+
+
+def test_a_piece_that_was_torn_is_counted_and_the_rest_is_written(stuck: Stuck, tmp_path: Path):
+    gone = Recorder(tmp_path, PLENTY)
+    record_many(gone, 3)
+    gone.close()
+    [segment] = tmp_path.glob("*/*.seg")
+    segment.write_bytes(segment.read_bytes()[:-7])
+    stuck.go_on.set()
+    recorder = Recorder(tmp_path, PLENTY, write=stuck)
+    recorder.start()
+    assert until(lambda: recorder.unreadable == 1)
+    recorder.close(SECONDS)
+    assert recorder.unreadable == 1
+    assert [fact.client_id for fact in stuck.written] == ["pump-0", "pump-1"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_long_wait_leaves_segments_that_are_not_in_memory(
+    stuck: Stuck, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("audit.recorder.TEND_SECONDS", 0.01)
+    monkeypatch.setattr("audit.spool.SEGMENT_BYTES", 10_000)
+    recorder = Recorder(tmp_path, PLENTY, write=stuck)
+    recorder.start()
+    recorder.record(denied())
+    assert stuck.asked.wait(SECONDS)
+
+    def segments() -> int:
+        return len(list(tmp_path.glob("*/*.seg")))
+
+    def recorded_over_several_segments() -> bool:
+        record_many(recorder, 100)
+        return segments() > 5
+
+    assert until(recorded_over_several_segments)
+    stuck.go_on.set()
+    assert until(lambda: recorder.waiting == 0)
+    assert until(lambda: segments() == 1)
+    assert recorder.close(SECONDS) == 0
+    assert len(stuck.written) == recorder.taken
+
+
+def test_ids_stay_unique_and_facts_are_written_when_the_clock_steps_back(
+    stuck: Stuck, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    clock = itertools.cycle([1_800_000_000.0, 1_700_000_000.0, 1_700_000_000.0])
+    monkeypatch.setattr(time, "time", lambda: next(clock))
+    stuck.go_on.set()
+    # default_factory has taken the real clock already.
+    facts = [Fact(Kind.CONNECTED, time=time.time(), client_id=str(number)) for number in range(3_000)]
+    for _ in range(2):
+        recorder = Recorder(tmp_path, PLENTY, write=stuck)
+        half, facts = facts[:1_500], facts[1_500:]
+        for fact in half:
+            recorder.record(fact)
+        recorder.start()
+        assert recorder.close(SECONDS) == 0
+    assert len({fact.id for fact in stuck.written}) == 3_000
 
 
 @pytest.mark.django_db(transaction=True)
@@ -261,12 +477,13 @@ def test_no_line_of_its_log_repeats_what_a_fact_says(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_its_thread_leaves_no_connection_open(transactional_db: None):
-    recorder = Recorder(limit=10)
+def test_its_threads_leave_no_connection_open(transactional_db: None, tmp_path: Path):
+    recorder = Recorder(tmp_path, PLENTY)
     recorder.start()
     recorder.record(denied())
     assert recorder.close(SECONDS) == 0
-    assert not recorder._thread.is_alive()
+    assert not recorder._writer.is_alive()
+    assert not recorder._tender.is_alive()
     assert write_facts([]) == 0
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:

@@ -113,7 +113,11 @@ def pumping(transport: str, pump: str) -> Iterator[Endpoint]:
 
 def samples_of(endpoint: Endpoint) -> Samples:
     """What a worker made of the same parts would report."""
-    return Reporter(Sources(endpoint.front, Recorder(100), Feed(endpoint.provider.directory))).samples()
+    recorder = Recorder.from_settings()
+    try:
+        return Reporter(Sources(endpoint.front, recorder, Feed(endpoint.provider.directory))).samples()
+    finally:
+        recorder.close()
 
 
 def calls_in(samples: Samples) -> Series:

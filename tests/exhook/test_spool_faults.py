@@ -1,0 +1,415 @@
+"""The audit log when things die: every fact whose hook was answered is in the database, exactly once.
+
+What was answered is compared with what is stored. A call that failed may have left a fact or none.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psycopg2
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from accounts import services as accounts_services
+from acl import services as acl_services
+from audit.models import Event
+from audit.recorder import DEAD_LETTERS
+from exhookadmin.exhook.demo.endpoint import Endpoint
+from exhookadmin.exhook.hooks import Hook
+from exhookadmin.exhook.replies import DENY
+from tests.endpoint import StartEndpoint
+from tests.exhook.processes import descendants, eventually, metric, workers
+from tests.exhook.server import V3, authenticate_request, authorize_request, client_request, method_of
+from tests.exhook.unplugged import Plug, new_plug
+from tests.postgres import Server, throwaway_server
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at through /proc")
+
+SECONDS = 20.0
+PUMP: dict[str, Any] = {"clientid": "pump-17", "username": "pump-17", "peerhost": "192.0.2.7"}
+KILLS = int(os.environ.get("SPOOL_KILLS", "10"))
+
+Key = tuple[str, str, str]
+"""Kind, client id, topic: what tells the facts of these tests apart."""
+
+
+@pytest.fixture
+def pump(transactional_db: None) -> None:
+    """A device that may publish to ``pump/#`` and nothing else."""
+    acl_services.create_rule(accounts_services.create_device("pump-17"), "allow", "publish", "pump/#")
+
+
+@pytest.fixture
+def plug(transactional_db: None, tmp_path: Path) -> Plug:
+    return new_plug(tmp_path)
+
+
+@contextmanager
+def channel(endpoint: Endpoint) -> Iterator[grpc.Channel]:
+    options = [
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 200),
+    ]
+    with grpc.insecure_channel(endpoint.address, options) as opened:
+        yield opened
+
+
+def call(opened: grpc.Channel, hook: Hook, request: Any) -> bytes:
+    asked: grpc.UnaryUnaryMultiCallable[bytes, bytes] = opened.unary_unary(method_of(V3, hook).path)
+    reply: bytes = asked(request.SerializeToString(), timeout=SECONDS)
+    return reply
+
+
+def deny(opened: grpc.Channel, topic: str, **clientinfo: Any) -> Key:
+    """Has a publish refused; answers what its fact is known by."""
+    client = {**PUMP, **clientinfo}
+    assert call(opened, Hook.CLIENT_AUTHORIZE, authorize_request(V3, topic, **client)) == DENY
+    return "client.authorize", client["clientid"], topic
+
+
+def come_and_go(opened: grpc.Channel, client_id: str, answered: Callable[[Key], None]) -> None:
+    """A client connects, is refused a topic, and goes."""
+    info = {"clientid": client_id, "username": client_id, "peerhost": "192.0.2.7"}
+    call(opened, Hook.CLIENT_CONNECTED, client_request(V3, Hook.CLIENT_CONNECTED, info))
+    answered(("client.connected", client_id, ""))
+    answered(deny(opened, f"valve/{client_id}", **info))
+    gone = client_request(V3, Hook.CLIENT_DISCONNECTED, info, reason="normal")
+    call(opened, Hook.CLIENT_DISCONNECTED, gone)
+    answered(("client.disconnected", client_id, ""))
+
+
+class Load:
+    """Clients that come and go, one after the other on each of some connections, until it is stopped."""
+
+    def __init__(self, endpoint: Endpoint, name: str, threads: int = 3) -> None:
+        self.answered: list[Key] = []
+        self.failures = 0
+        self._endpoint = endpoint
+        self._stop = threading.Event()
+        self._pool = ThreadPoolExecutor(threads)
+        self._runs = [self._pool.submit(self._run, f"{name}-{number}") for number in range(threads)]
+
+    def stop(self) -> list[Key]:
+        self._stop.set()
+        self._pool.shutdown()
+        for run in self._runs:
+            run.result()
+        return self.answered
+
+    def _run(self, name: str) -> None:
+        number = 0
+        while not self._stop.is_set():
+            # A new connection now and then, for another worker.
+            with channel(self._endpoint) as opened:
+                for _ in range(50):
+                    number += 1
+                    try:
+                        come_and_go(opened, f"{name}-{number}", self.answered.append)
+                    except grpc.RpcError:
+                        self.failures += 1
+                        time.sleep(0.01)
+                    if self._stop.is_set():
+                        break
+
+
+def until_more_are_answered(load: Load, number: int) -> None:
+    before = len(load.answered)
+    eventually(lambda: len(load.answered) > before + number)
+
+
+def stored() -> Counter[Key]:
+    return Counter(
+        Event.objects.filter(
+            kind__in=("client.connected", "client.disconnected", "client.authorize")
+        ).values_list("kind", "client_id", "topic")
+    )
+
+
+def assert_each_once(answered: list[Key], found: Callable[[], Counter[Key]] = stored) -> None:
+    """Waits for all of them, and finds none twice, not even of those whose call failed."""
+    wanted = set(answered)
+    assert len(wanted) == len(answered) > 0
+    eventually(lambda: wanted <= found().keys())
+    twice = [key for key, times in found().items() if times > 1]
+    assert twice == []
+
+
+def kill_tree(endpoint: Endpoint) -> None:
+    """As the kernel does when memory ends or the machine is taken away: nobody can react."""
+    os.kill(endpoint.process.pid, signal.SIGSTOP)
+    for pid in descendants(endpoint.process.pid):
+        os.kill(pid, signal.SIGKILL)
+    endpoint.process.kill()
+    endpoint.process.wait()
+
+
+def spools_in(root: Path) -> list[Path]:
+    return [path for path in root.iterdir() if path.is_dir()]
+
+
+@pytest.mark.slow
+def test_workers_killed_at_random_points_lose_nothing(start_endpoint: StartEndpoint, tmp_path: Path) -> None:
+    """SPOOL_KILLS=50 for the long version."""
+    chance = random.Random(17)
+    spool = tmp_path / "spool"
+    with start_endpoint("--workers", "3", EXHOOK_SPOOL_DIR=str(spool)) as endpoint:
+        load = Load(endpoint, "client")
+        try:
+            for _ in range(KILLS):
+                eventually(lambda: len(workers(endpoint)) >= 2)
+                until_more_are_answered(load, chance.randrange(300))
+                os.kill(chance.choice(sorted(workers(endpoint))), signal.SIGKILL)
+            eventually(lambda: len(workers(endpoint)) == 3)
+        finally:
+            answered = load.stop()
+        assert len(answered) > 100
+        assert load.failures > 0, "no kill hit a call"
+        assert_each_once(answered)
+        # What was left behind is gone, and nothing is kept of it.
+        eventually(lambda: len(spools_in(spool)) == 3)
+        assert metric(endpoint, "exhook_facts_dropped_total") == 0
+        assert metric(endpoint, "exhook_facts_set_aside_total") == 0
+    assert spools_in(spool) == []
+
+
+def test_a_whole_tree_killed_during_an_outage_loses_nothing(
+    start_endpoint: StartEndpoint, pump: None, plug: Plug, tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool"
+    environment = {"DATABASE_URL": plug.url, "EXHOOK_SPOOL_DIR": str(spool)}
+    with start_endpoint("--workers", "2", **environment) as endpoint, channel(endpoint) as opened:
+        answered = [deny(opened, "valve/0")]
+        plug.pull()
+        answered += [deny(opened, f"valve/{number}") for number in range(1, 300)]
+        eventually(lambda: metric(endpoint, "exhook_facts_waiting") >= 299)
+        assert metric(endpoint, "exhook_spool_bytes") > 299 * 100
+        kill_tree(endpoint)
+    plug.put_back()
+    assert len(stored()) <= 1
+    assert len(spools_in(spool)) == 2
+    with start_endpoint(**environment) as endpoint:
+        assert_each_once(answered)
+        eventually(lambda: metric(endpoint, "exhook_facts_adopted_total") >= 299)
+    assert spools_in(spool) == []
+
+
+def test_no_file_of_the_spool_holds_a_password_or_is_open_to_others(
+    start_endpoint: StartEndpoint, pump: None, plug: Plug, tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool"
+    environment = {"DATABASE_URL": plug.url, "EXHOOK_SPOOL_DIR": str(spool)}
+    with start_endpoint(**environment) as endpoint, channel(endpoint) as opened:
+        deny(opened, "valve/1")
+        plug.pull()
+        request = authenticate_request(V3, **PUMP, password="s3cret-word")
+        assert call(opened, Hook.CLIENT_AUTHENTICATE, request) == DENY
+        eventually(lambda: b"client.authenticate" in b"".join(path.read_bytes() for path in files(spool)))
+        assert not [path for path in files(spool) if b"s3cret-word" in path.read_bytes()]
+        assert not [path for path in spool.rglob("*") if path.stat().st_mode & 0o077]
+        plug.put_back()
+
+
+def files(root: Path) -> list[Path]:
+    return [path for path in root.rglob("*") if path.is_file()]
+
+
+@pytest.mark.slow
+def test_a_whole_tree_killed_under_load_loses_nothing(start_endpoint: StartEndpoint, tmp_path: Path) -> None:
+    environment = {"EXHOOK_SPOOL_DIR": str(tmp_path / "spool")}
+    answered: list[Key] = []
+    for start in range(3):
+        with start_endpoint("--workers", "2", **environment) as endpoint:
+            load = Load(endpoint, f"start-{start}")
+            until_more_are_answered(load, 300)
+            kill_tree(endpoint)
+            answered += load.stop()
+    with start_endpoint(**environment):
+        assert_each_once(answered)
+
+
+def test_two_trees_with_spools_of_their_own_write_into_one_database(start_endpoint: StartEndpoint) -> None:
+    with start_endpoint() as one, start_endpoint() as other:
+        loads = [Load(one, "one"), Load(other, "other")]
+        eventually(lambda: all(len(load.answered) > 300 for load in loads))
+        answered = [key for load in loads for key in load.stop()]
+    assert_each_once(answered)
+
+
+# Full
+
+
+def fill_until_facts_are_dropped(endpoint: Endpoint, opened: grpc.Channel) -> list[Key]:
+    """Denials with long topics. None may take long, and all must be answered."""
+    answered: list[Key] = []
+    slowest = 0.0
+    for round_ in range(60):
+        for number in range(20):
+            began = time.monotonic()
+            answered.append(deny(opened, f"valve/{round_}/{number}/{'x' * 3000}"))
+            slowest = max(slowest, time.monotonic() - began)
+        if round_ % 10 == 9 and metric(endpoint, "exhook_facts_dropped_total") > 20:
+            break
+    assert slowest < 2.0
+    return answered
+
+
+def assert_drops_are_counted_and_the_rest_is_kept(
+    endpoint: Endpoint, opened: grpc.Channel, plug: Plug
+) -> None:
+    deny(opened, "valve/first")
+    eventually(lambda: Event.objects.filter(topic="valve/first").exists())
+    plug.pull()
+    answered = fill_until_facts_are_dropped(endpoint, opened)
+    kinds = {"kind": "client.authorize"}
+    time.sleep(1.5)  # Reports come once a second.
+    dropped = metric(endpoint, "exhook_facts_dropped_total", **kinds)
+    assert 0 < dropped < len(answered)
+    assert dropped == metric(endpoint, "exhook_facts_dropped_total")
+    plug.put_back()
+    eventually(lambda: metric(endpoint, "exhook_facts_waiting") == 0)
+    assert Event.objects.filter(topic__startswith="valve/", topic__endswith="xxx").count() == (
+        len(answered) - dropped
+    )
+    # There is room again, and not only for little.
+    afterwards = [f"valve/afterwards/{number}/{'x' * 3000}y" for number in range(100)]
+    time.sleep(2.5)
+    for topic in afterwards:
+        deny(opened, topic)
+    eventually(lambda: Event.objects.filter(topic__in=afterwards).count() == len(afterwards))
+    assert dropped == metric(endpoint, "exhook_facts_dropped_total")
+
+
+def test_a_full_spool_drops_and_counts_and_decisions_go_on(
+    start_endpoint: StartEndpoint, pump: None, plug: Plug
+) -> None:
+    environment = {"DATABASE_URL": plug.url, "EXHOOK_SPOOL_MEGABYTES": "1"}
+    with start_endpoint(**environment) as endpoint, channel(endpoint) as opened:
+        assert_drops_are_counted_and_the_rest_is_kept(endpoint, opened, plug)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system with room for one megabyte."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True, text=True
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"only root can mount a small disk: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_full_disk_drops_and_counts_and_decisions_go_on(
+    start_endpoint: StartEndpoint, pump: None, plug: Plug, small_disk: Path
+) -> None:
+    environment = {"DATABASE_URL": plug.url, "EXHOOK_SPOOL_DIR": str(small_disk)}
+    with start_endpoint(**environment) as endpoint, channel(endpoint) as opened:
+        assert_drops_are_counted_and_the_rest_is_kept(endpoint, opened, plug)
+
+
+def test_an_endpoint_starts_on_a_full_disk_and_records_as_soon_as_there_is_room(
+    start_endpoint: StartEndpoint, pump: None, small_disk: Path
+) -> None:
+    rubbish = small_disk / "rubbish"
+    with pytest.raises(OSError, match="No space"):
+        rubbish.write_bytes(bytes(2 * 1024 * 1024))
+    with start_endpoint(EXHOOK_SPOOL_DIR=str(small_disk / "spool")) as endpoint, channel(endpoint) as opened:
+        deny(opened, "valve/lost")
+        rubbish.unlink()
+        eventually(lambda: deny(opened, f"valve/{time.monotonic()}") and stored())
+        eventually(lambda: metric(endpoint, "exhook_facts_dropped_total") > 0)
+    assert not Event.objects.filter(topic="valve/lost").exists()
+
+
+# PostgreSQL
+
+
+def test_a_fact_that_postgresql_refuses_is_set_aside_and_the_rest_is_written(
+    start_endpoint: StartEndpoint, pump: None, tmp_path: Path
+) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite takes any number")
+    spool = tmp_path / "spool"
+    with start_endpoint(EXHOOK_SPOOL_DIR=str(spool)) as endpoint, channel(endpoint) as opened:
+        answered = [deny(opened, f"valve/{number}") for number in range(20)]
+        deny(opened, "poison", sockport=2**32 - 1)
+        answered += [deny(opened, f"valve/{number}") for number in range(20, 40)]
+        assert_each_once(answered)
+        eventually(lambda: metric(endpoint, "exhook_facts_set_aside_total") == 1)
+        eventually(lambda: metric(endpoint, "exhook_facts_waiting") == 0)
+    [letter] = (spool / DEAD_LETTERS).read_text().splitlines()
+    assert "poison" in json.loads(letter)
+    assert not Event.objects.filter(topic="poison").exists()
+
+
+@pytest.fixture
+def server(transactional_db: None) -> Iterator[Server]:
+    """A PostgreSQL of the test's own, migrated, which keeps what it committed when it is killed."""
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no server that could stop")
+    with throwaway_server() as server:
+        command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "migrate", "-v", "0"]
+        environment = {**os.environ, "DATABASE_URL": server.url, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+        subprocess.run(command, env=environment, check=True)
+        ask(server, "ALTER SYSTEM SET synchronous_commit = on")
+        ask(server, "SELECT pg_reload_conf()")
+        yield server
+
+
+def ask(server: Server, query: str) -> list[tuple[Any, ...]]:
+    opened = psycopg2.connect(server.url)
+    opened.autocommit = True
+    try:
+        with opened.cursor() as cursor:
+            cursor.execute(query)
+            return cursor.fetchall() if cursor.description else []
+    finally:
+        opened.close()
+
+
+def stored_on(server: Server) -> Counter[Key]:
+    rows = ask(server, "SELECT kind, client_id, topic FROM audit_event WHERE kind LIKE 'client.%'")
+    return Counter((kind, client_id, topic) for kind, client_id, topic in rows)
+
+
+@pytest.mark.slow
+def test_postgresql_stopped_and_killed_under_load_loses_nothing(
+    start_endpoint: StartEndpoint, server: Server
+) -> None:
+    """While it is away unknown clients are refused, and that is recorded as well."""
+    with start_endpoint("--workers", "2", DATABASE_URL=server.url) as endpoint:
+        load = Load(endpoint, "client")
+        try:
+            until_more_are_answered(load, 200)
+            server.stop()
+            time.sleep(4)
+            server.start()
+            until_more_are_answered(load, 200)
+            assert server.process is not None
+            busy = ask(server, "SELECT pid FROM pg_stat_activity WHERE query LIKE '%audit_event%'")
+            for pid in {pid for (pid,) in busy} & descendants(server.process.pid):
+                os.kill(pid, signal.SIGKILL)
+            until_more_are_answered(load, 200)
+        finally:
+            answered = load.stop()
+        eventually(lambda: metric(endpoint, "exhook_facts_waiting") == 0)
+        assert_each_once(answered, lambda: stored_on(server))
+        assert metric(endpoint, "exhook_facts_dropped_total") == 0
+        assert metric(endpoint, "exhook_facts_set_aside_total") == 0
