@@ -65,7 +65,8 @@ class Recorder:
         self._reader = SpoolReader(self._spool.directory, self._spool.settled, self._spool.delete)
         self._orphan: Orphan | None = None
         self._no_orphans_until = 0.0
-        self._unfit: set[Path] = set()
+        # Not to be looked at again: names are never given twice.
+        self._done_with: set[Path] = set()
         self._orphans_unreadable = 0
         self._write = write
         self._closing = threading.Event()
@@ -193,13 +194,14 @@ class Recorder:
                 moved = self._move(orphan.reader)
             except OSError:
                 logger.exception("a spool that was left behind cannot be read and is left alone")
-                self._unfit.add(orphan.directory)
+                self._done_with.add(orphan.directory)
                 self._release_orphan()
                 continue
             if moved:
                 self.adopted += moved
                 return moved
             remove(orphan.directory)
+            self._done_with.add(orphan.directory)
             self._release_orphan()
             logger.info(
                 "the spool of a process that is gone was written", extra={"facts": orphan.reader.released}
@@ -211,7 +213,7 @@ class Recorder:
         if now < self._no_orphans_until:
             return None
         for directory in spools(self._root):
-            if directory not in self._unfit and (lock := adopt(directory)) is not None:
+            if directory not in self._done_with and (lock := adopt(directory)) is not None:
                 return Orphan(directory, lock, SpoolReader(directory, lambda _: True, Path.unlink))
         self._no_orphans_until = now + ORPHAN_SECONDS
         return None

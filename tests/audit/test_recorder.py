@@ -405,6 +405,23 @@ def test_a_spool_that_cannot_be_read_holds_up_no_other(tmp_path: Path, caplog: p
     ]
 
 
+def test_a_directory_that_holds_other_things_is_looked_at_once_and_left(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("audit.recorder.ORPHAN_SECONDS", 0.01)
+    caplog.set_level(logging.INFO, "audit")
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "lost+found" / "notes.txt").write_text("not ours")
+    recorder = Recorder(tmp_path, PLENTY, write=len)
+    recorder.start()
+    recorder.record(denied())
+    assert until(lambda: recorder.waiting == 0)
+    time.sleep(0.3)
+    recorder.close(SECONDS)
+    assert [path.name for path in tmp_path.rglob("*")] == ["lost+found", "notes.txt"]
+    assert len(caplog.records) == 1
+
+
 def test_a_piece_that_was_torn_is_counted_and_the_rest_is_written(stuck: Stuck, tmp_path: Path):
     gone = Recorder(tmp_path, PLENTY)
     record_many(gone, 3)
