@@ -13,6 +13,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 
+from accounts.core.decision import Reason
 from accounts.core.principal import PrincipalCredential
 
 Digest = bytes
@@ -52,6 +53,8 @@ class RememberedFailures:
     """Which logins have just failed a slow verification, whether or not such a device exists.
 
     A device with an old password that tries every second then costs one hash a minute.
+    An entry is bound to the reason: a right password of a device that was disabled has
+    failed for that reason only, and is hashed once the device is enabled.
     Entries end after ``seconds`` less a random part, so that they do not end together.
     """
 
@@ -66,25 +69,26 @@ class RememberedFailures:
         return len(self._failed)
 
     def failed(
-        self, name: str, password: str, credentials: Iterable[PrincipalCredential], now: float
+        self, name: str, password: str, reason: Reason, live: Iterable[PrincipalCredential], now: float
     ) -> bool:
-        """True when this very login failed a moment ago, against the same stored hashes."""
-        until = self._failed.get(self._login(name, password, credentials))
+        """True when this very login failed a moment ago, for this reason and against these live
+        credentials."""
+        until = self._failed.get(self._login(name, password, reason, live))
         return until is not None and now < until
 
     def remember(
-        self, name: str, password: str, credentials: Iterable[PrincipalCredential], now: float
+        self, name: str, password: str, reason: Reason, live: Iterable[PrincipalCredential], now: float
     ) -> None:
         """Notes that a slow verification has just failed, or been spent on nobody."""
-        login = self._login(name, password, credentials)
+        login = self._login(name, password, reason, live)
         with self._lock:
             self._failed.pop(login, None)
             self._failed[login] = now + self._seconds * random.uniform(0.5, 1.0)
             if len(self._failed) > self._capacity:
                 self._failed.popitem(last=False)
 
-    def _login(self, name: str, password: str, credentials: Iterable[PrincipalCredential]) -> Digest:
-        return _digest(self._key, password, (name, *(credential.encoded for credential in credentials)))
+    def _login(self, name: str, password: str, reason: Reason, live: Iterable[PrincipalCredential]) -> Digest:
+        return _digest(self._key, password, (name, reason, *(credential.encoded for credential in live)))
 
 
 def _digest(key: bytes, password: str, bound_to: tuple[str, ...]) -> Digest:

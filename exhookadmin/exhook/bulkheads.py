@@ -7,10 +7,12 @@ an answer that nobody waits for any more takes the time of one that somebody doe
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 logger = logging.getLogger(__name__)
@@ -79,14 +81,17 @@ class Bulkhead(Generic[Item]):
 
     def submit(self, item: Item, deadline: float) -> None:
         """Queues the item; ``deadline`` is in ``time.monotonic`` seconds. It is run or shed, once."""
-        dropped: Item | None = None
+        dropped: list[Item] = []
         with self._changed:
-            self._waiting.append((item, deadline))
-            if len(self._waiting) > self._limit:
-                dropped, _ = self._waiting.popleft()
-            self._changed.notify()
-        if dropped is not None:
-            self._drop(dropped)
+            if self._closing:
+                dropped = [item]  # No thread may be left to take it.
+            else:
+                self._waiting.append((item, deadline))
+                self._changed.notify()
+                if len(self._waiting) > self._limit:
+                    dropped = [self._waiting.popleft()[0]]
+        for one in dropped:
+            self._drop(one)
 
     def close(self, seconds: float = 5.0) -> None:
         """Finishes what has begun, drops what waits."""
@@ -102,8 +107,7 @@ class Bulkhead(Generic[Item]):
             thread.join(max(0.0, until - time.monotonic()))
 
     def _run(self) -> None:
-        if self._nice and hasattr(os, "setpriority"):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)
+        self._give_way()
         while taken := self._take():
             started = time.monotonic()
             in_time = [item for item, deadline in taken if started + self._cost <= deadline]
@@ -113,11 +117,20 @@ class Bulkhead(Generic[Item]):
             if in_time:
                 self._call(lambda items=in_time: self._run_items(items))  # type: ignore[misc]
                 self._cost += SMOOTHING * (time.monotonic() - started - self._cost)
-            else:
-                # Otherwise one estimate that was too high would refuse everything for ever.
+            elif any(started <= deadline for _, deadline in taken):
+                # Otherwise one estimate that was too high would refuse everything for ever. What was
+                # late already says nothing about the estimate.
                 self._cost *= 1 - SMOOTHING
             with self._changed:
                 self._running -= 1
+
+    def _give_way(self) -> None:
+        if self._nice and sys.platform == "linux":  # Elsewhere a priority is a whole process's.
+            thread = threading.get_native_id()
+            # Whoever is started with a lower priority still may not raise it.
+            with suppress(OSError):
+                now = os.getpriority(os.PRIO_PROCESS, thread)
+                os.setpriority(os.PRIO_PROCESS, thread, max(now, self._nice))
 
     def _take(self) -> list[tuple[Item, float]]:
         with self._changed:

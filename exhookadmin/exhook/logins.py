@@ -74,54 +74,58 @@ class Logins:
 
     def quick(self, client: Client, principal: Principal | None, spare: bool = False) -> Decision | Need:
         """The decision, or what it needs. With ``spare`` a dummy hash is never asked for."""
-        now = time.time()
+        now, ticks = time.time(), time.monotonic()
         name = self._name(client)
-        throttled = self.by_identity.blocks((name, client.address), now)
+        throttled = self.by_identity.blocks((name, client.address), ticks)
 
         def remembered(credential: PrincipalCredential, password: str) -> bool | None:
-            if not self._verified.verifies(credential, password, now):
+            if not self._verified.verifies(credential, password, ticks):
                 return None
             self.verified_hits += 1
             return True
 
         decision = authenticate(client, principal, now, remembered, throttled)
-        if decision is not None and (throttled or not _owes_a_hash(client, decision)):
-            return self._noted(client, name, decision, now)
+        if decision is not None and throttled:
+            return decision
+        if decision is not None and not _owes_a_hash(client, decision):
+            return self._noted(client, name, decision, ticks)
         refusal = decision or deny(Reason.CREDENTIAL_WRONG)
-        if self._failed.failed(name, client.password, _credentials(principal), now):
+        if self._failed.failed(name, client.password, refusal.reason, _live(principal, now), ticks):
             self.failed_hits += 1
-            return self._noted(client, name, refusal, now)
-        if self.by_address.blocks(client.address, now):
+            return self._noted(client, name, refusal, ticks)
+        if self.by_address.blocks(client.address, ticks):
             return decision or deny(Reason.THROTTLED)
         if decision is None:
             return Need.HASH
-        return self._noted(client, name, decision, now) if spare else Need.DUMMY_HASH
+        return self._noted(client, name, decision, ticks) if spare else Need.DUMMY_HASH
 
     def full(self, client: Client, principal: Principal | None) -> Decision:
         """The decision, whatever it takes; a failed login always takes a hash."""
-        now = time.time()
+        now, ticks = time.time(), time.monotonic()
         hashed = False
 
         def verify(credential: PrincipalCredential, password: str) -> bool:
             nonlocal hashed
-            if self._verified.verifies(credential, password, now):
+            if self._verified.verifies(credential, password, ticks):
                 return True
             hashed = True
             if not password_matches(credential.encoded, password):
                 return False
-            self._verified.remember(self._upgraded(credential, password), password, now)
+            self._verified.remember(self._upgraded(credential, password), password, ticks)
             return True
 
         name = self._name(client)
-        throttled = self.by_identity.blocks((name, client.address), now)
+        throttled = self.by_identity.blocks((name, client.address), ticks)
         decision = authenticate(client, principal, now, verify, throttled)
         if decision is None:
             raise RuntimeError("a verifier that hashes leaves nothing undecided")
-        if not throttled and _owes_a_hash(client, decision):
+        if throttled:
+            return decision
+        if _owes_a_hash(client, decision):
             if not hashed:
                 spend_a_verification(client.password)
-            self._failed.remember(name, client.password, _credentials(principal), now)
-        return self._noted(client, name, decision, now)
+            self._failed.remember(name, client.password, decision.reason, _live(principal, now), ticks)
+        return self._noted(client, name, decision, ticks)
 
     def may_need_a_hash(self, password: str) -> bool:
         """True for a secret that only a slow hash can judge, if the device has a password."""
@@ -132,12 +136,14 @@ class Logins:
         # Cut, because it is remembered with each failure and a stranger chooses it.
         return made[0][1][: NAME_CHARACTERS + 1] if made else ""
 
-    def _noted(self, client: Client, name: str, decision: Decision, now: float) -> Decision:
+    def _noted(self, client: Client, name: str, decision: Decision, ticks: float) -> Decision:
+        """The same decision, counted. One that throttling made or hastened is not for here: a
+        name would stay blocked for as long as it is tried, and only one that nobody has did."""
         if decision.allow:
             self.by_identity.succeeded((name, client.address))
-        elif client.password and decision.reason != Reason.THROTTLED:
-            self.by_identity.failed((name, client.address), now)
-            self.by_address.failed(client.address, now)
+        elif client.password:
+            self.by_identity.failed((name, client.address), ticks)
+            self.by_address.failed(client.address, ticks)
         return decision
 
     def _upgraded(self, credential: PrincipalCredential, password: str) -> PrincipalCredential:
@@ -152,8 +158,9 @@ class Logins:
         return replace(credential, encoded=encoded)
 
 
-def _credentials(principal: Principal | None) -> tuple[PrincipalCredential, ...]:
-    return principal.credentials if principal else ()
+def _live(principal: Principal | None, now: float) -> list[PrincipalCredential]:
+    credentials = principal.credentials if principal else ()
+    return [credential for credential in credentials if credential.live(now)]
 
 
 def _owes_a_hash(client: Client, decision: Decision) -> bool:

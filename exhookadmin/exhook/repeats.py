@@ -46,6 +46,7 @@ class Repeats:
             return
         if len(question) > QUESTION_BYTES:
             return
+        self._allowed.pop(question, None)
         if len(self._allowed) >= self._capacity:
             # The oldest goes: it is asked again, decided again, and comes back as the newest.
             self._allowed.popitem(last=False)
