@@ -1,0 +1,1 @@
+"""HookProviders that allow everything without looking: what a transport can do at most."""

@@ -1,0 +1,17 @@
+"""What ``python -m benchmarks NAME`` knows: each measurement by its name, in the order they run."""
+
+from collections.abc import Callable, Mapping
+
+from benchmarks.bench import Bench
+from benchmarks.figures import Figure
+from benchmarks.measurements import authorize, changes, fleet_size, logins, rules, storm, workers
+
+MEASUREMENTS: Mapping[str, Callable[[Bench], list[Figure]]] = {
+    "authorize": authorize.measure,
+    "logins": logins.measure,
+    "storm": storm.measure,
+    "rules": rules.measure,
+    "fleet-size": fleet_size.measure,
+    "workers": workers.measure,
+    "changes": changes.measure,
+}
