@@ -22,6 +22,8 @@ on_localhost := HTTPS_ONLY=false
 # tests.settings reads no .env; without DATABASE_URL it makes a SQLite file of its own.
 on_sqlite := env -u DATABASE_URL DJANGO_SETTINGS_MODULE=tests.settings
 pytest := $(python) -m pytest -n 2
+# tests/test_*.py that reach no database, or bring their own
+no_database := benchmarks chromium furniture layering postgres settings words
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.* ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.* ## /\1\t/' | sort \
@@ -46,7 +48,7 @@ test-sqlite: setup-dev browser ## all tests, on SQLite
 # Left out: pure code, the project's own furniture, and pages in a browser, which no database changes.
 test-postgres: setup-dev ## the tests that reach a database, on a throw-away PostgreSQL
 	$(python) -m tests.postgres -- $(pytest) -m "not browser" --ignore-glob="tests/*/core" \
-	    --ignore=tests/protos --ignore-glob="tests/test_*.py" $(PYTEST_ARGS)
+	    --ignore=tests/protos $(no_database:%=--ignore=tests/test_%.py) $(PYTEST_ARGS)
 
 coverage: setup-dev browser ## which lines and branches the tests on SQLite reach
 	$(on_sqlite) $(python) -m coverage run -m pytest $(PYTEST_ARGS)

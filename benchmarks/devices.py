@@ -123,10 +123,10 @@ def _json(**values: str) -> bytes:
     return json.dumps(values).encode()
 
 
-def fleet_questions(devices: int, topics: int) -> list[bytes]:
+def fleet_questions(devices: int, topics: int, first_topic: int = 0) -> list[bytes]:
     """One authorize call for each device and topic, topic by topic."""
     return [
-        authorize(PUMPS.device(number), fleet_topic(PUMPS.device(number), topic))
+        authorize(PUMPS.device(number), fleet_topic(PUMPS.device(number), first_topic + topic))
         for topic in range(topics)
         for number in range(devices)
     ]

@@ -132,8 +132,10 @@ class Connection:
             self.socket.sendall(_frame(SETTINGS, ACK, 0, b""))
         elif kind == PING and not flags & ACK:
             self.socket.sendall(_frame(PING, ACK, 0, payload))
-        elif kind in (RESET, GOAWAY):
-            raise WrongAnswer("the server gave up a call or the connection")
+        elif kind == RESET:
+            raise WrongAnswer(f"the server gave up a call: HTTP/2 error {int.from_bytes(payload, 'big')}")
+        elif kind == GOAWAY:
+            raise WrongAnswer(f"the server gave up the connection: {payload[4:]!r}")
 
 
 def load(

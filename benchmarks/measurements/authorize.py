@@ -102,7 +102,7 @@ def _runs(
     question = authorize(device, fleet_topic(device, 0))
     fleet = fleet_questions(plan.pumps, TOPICS_OF_A_FLEET)
     # One sequence for all rounds of a server, so that it begins where it ended.
-    every = fleet_questions(plan.pumps, -(-NEW_QUESTIONS // plan.pumps))
+    every = fleet_questions(plan.pumps, -(-NEW_QUESTIONS // plan.pumps), TOPICS_OF_A_FLEET)
     runs: dict[str, Callable[[], Sample]] = {}
     everybody: dict[str, Child] = {
         **{f"bare {name}": child for name, child in bare.items()},
