@@ -296,7 +296,9 @@ def test_the_demo_stops_cleanly_when_told(number: signal.Signals, demo: Any) -> 
     assert "Traceback" not in rest
     assert "devices say goodbye" in rest
     assert nothing_answers_at(endpoint_in("".join(lines)))
-    assert Event.objects.filter(kind=Kind.PROVIDER_UNLOADED).count() == 1
+    # Loaded twice where the broker's usual port was taken and it began again on another one.
+    loads = Event.objects.filter(kind=Kind.PROVIDER_LOADED).count()
+    assert Event.objects.filter(kind=Kind.PROVIDER_UNLOADED).count() == loads >= 1
     assert not Session.objects.online().exists()
 
 
