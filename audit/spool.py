@@ -13,6 +13,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import re
 import struct
 import time
 import zlib
@@ -32,6 +33,8 @@ LONGEST_FRAME = HEADER.size + LONGEST_RECORD
 SEGMENT_BYTES = 4 * 1024 * 1024
 READ_BYTES = 256 * 1024
 LOCK_NAME = "lock"
+# Seconds since 1970, then chance: what ``Spool`` gives, and what ``spools`` takes for one.
+SPOOL_NAME = re.compile(r"\d{12}-[0-9a-f]{12}")
 
 # macOS has no fdatasync.
 _sync_data: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
@@ -250,10 +253,10 @@ def segments(directory: Path) -> list[Path]:
 
 
 def spools(root: Path) -> list[Path]:
-    """The spools of all processes, living and gone, oldest first."""
+    """The spools of all processes, living and gone, oldest first. Whatever else lies there is let alone."""
     if not root.is_dir():
         return []
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(path for path in root.iterdir() if SPOOL_NAME.fullmatch(path.name) and path.is_dir())
 
 
 def adopt(directory: Path) -> int | None:
