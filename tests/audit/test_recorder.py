@@ -392,7 +392,7 @@ def test_its_own_facts_do_not_wait_for_all_that_was_left_behind(tmp_path: Path):
 
 
 def test_a_spool_that_cannot_be_read_holds_up_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    (tmp_path / "0-broken" / "000000000000.seg").mkdir(parents=True)
+    (tmp_path / "000000000000-0b0b0b0b0b0b" / "000000000000.seg").mkdir(parents=True)
     gone = Recorder(tmp_path, PLENTY)
     record_many(gone, 3)
     gone.close()
@@ -405,20 +405,21 @@ def test_a_spool_that_cannot_be_read_holds_up_no_other(tmp_path: Path, caplog: p
     ]
 
 
-def test_a_directory_that_holds_other_things_is_looked_at_once_and_left(
+def test_a_spool_that_holds_other_things_is_looked_at_once_and_left(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("audit.recorder.ORPHAN_SECONDS", 0.01)
     caplog.set_level(logging.INFO, "audit")
-    (tmp_path / "lost+found").mkdir()
-    (tmp_path / "lost+found" / "notes.txt").write_text("not ours")
+    left = tmp_path / "000000000000-0b0b0b0b0b0b"
+    left.mkdir()
+    (left / "notes.txt").write_text("not ours")
     recorder = Recorder(tmp_path, PLENTY, write=len)
     recorder.start()
     recorder.record(denied())
     assert until(lambda: recorder.waiting == 0)
     time.sleep(0.3)
     recorder.close(SECONDS)
-    assert [path.name for path in tmp_path.rglob("*")] == ["lost+found", "notes.txt"]
+    assert [path.name for path in tmp_path.rglob("*")] == [left.name, "notes.txt"]
     assert len(caplog.records) == 1
 
 

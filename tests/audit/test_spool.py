@@ -362,7 +362,12 @@ def test_a_living_spool_cannot_be_adopted(spool: Spool) -> None:
 
 def test_what_is_no_spool_is_let_alone(tmp_path: Path) -> None:
     spool = Spool(tmp_path, MEGABYTE)
-    for name in ("dead-letters.jsonl", "lost+found", f".{spool.directory.name}", f"{spool.directory.name}.old"):
+    for name in (
+        "dead-letters.jsonl",
+        "lost+found",
+        f".{spool.directory.name}",
+        f"{spool.directory.name}.old",
+    ):
         (tmp_path / name).mkdir()
     (tmp_path / "000000000000-000000000000").write_text("a file")
     assert spools(tmp_path) == [spool.directory]
