@@ -124,6 +124,7 @@ class Device(CheckedModel):
         validators=[validate_attributes],
         help_text="Texts for use in topic filters: {“site”: “berlin”} makes ${attr.site} mean berlin.",
     )
+    last_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -67,6 +67,7 @@ class Fact:
     rule: str = ""
     credential_id: int | None = None
     detail: str = ""
+    revision: str = ""
     id: UUID = field(default=UUID(int=0))
 
     def __post_init__(self) -> None:

@@ -43,6 +43,13 @@ class Event(models.Model):
     detail = models.TextField(
         blank=True, help_text="The broker’s own words: reason of a disconnect, code of a CONNACK."
     )
+    revision = models.CharField(
+        max_length=16, blank=True, help_text="Which state of the shared policies decided."
+    )
+    repeats = models.PositiveIntegerField(
+        default=0, help_text="How many more times the same client was refused the same for the same reason."
+    )
+    last_time = models.DateTimeField(null=True, blank=True, help_text="When it was repeated last (UTC).")
 
     class Meta:
         indexes = [
@@ -78,6 +85,12 @@ class Session(models.Model):
     connected_at = models.DateTimeField()
     disconnected_at = models.DateTimeField(null=True, blank=True)
     end_reason = models.TextField(blank=True)
+    unknown_since = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="From when on its end may have been missed: online as far as is known.",
+    )
+    unknown_reason = models.CharField(max_length=40, blank=True)
 
     objects = SessionQuerySet.as_manager()
 
@@ -97,3 +110,53 @@ class Session(models.Model):
 
     def __str__(self) -> str:
         return self.client_id
+
+
+class BrokerNode(models.Model):
+    """A node of the broker, as it introduced itself and was heard last. Derived from events."""
+
+    cluster = models.CharField(max_length=NAME_CHARACTERS, blank=True)
+    name = models.CharField(max_length=NAME_CHARACTERS)
+    version = models.CharField(max_length=100, blank=True)
+    protocol = models.CharField(max_length=10, blank=True, help_text="ExHook’s version: v1, v2 or v3.")
+    started_at = models.DateTimeField(null=True, blank=True, help_text="When the node itself was started.")
+    attached_at = models.DateTimeField(null=True, blank=True)
+    detached_at = models.DateTimeField(null=True, blank=True)
+    heard_at = models.DateTimeField(null=True, blank=True, help_text="When a call of it was received last.")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(name="broker_node_is_unique", fields=["cluster", "name"])]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SpoolPosition(models.Model):
+    """How far a spool has been dealt with: moved in the transaction that stores its facts."""
+
+    spool = models.CharField(max_length=40, primary_key=True)
+    segment = models.BigIntegerField()
+    offset = models.BigIntegerField(help_text="Bytes of the segment that have been dealt with.")
+    moved_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.spool
+
+
+class ChainLink(models.Model):
+    """A link of the hash chain over the events that one writer stored in one day (UTC)."""
+
+    writer = models.CharField(max_length=40)
+    day = models.DateField()
+    number = models.BigIntegerField(help_text="0, 1, 2 … within the day.")
+    event_id = models.UUIDField()
+    event_time = models.DateTimeField()
+    digest = models.CharField(max_length=64)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="chain_link_is_unique", fields=["writer", "day", "number"])
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.writer} {self.day} {self.number}"

@@ -72,6 +72,7 @@ def _event_of(fact: Fact) -> Event:
         rule=bounded(fact.rule, TEXT_CHARACTERS),
         credential_id=fact.credential_id,
         detail=bounded(fact.detail, TEXT_CHARACTERS),
+        revision=fact.revision,
     )
 
 

@@ -106,6 +106,7 @@ NEW_VALUES: dict[type[models.Model], dict[str, tuple[object, bool]]] = {
         "attributes": ({"site": "berlin"}, True),
         "created_at": (timezone.now(), False),
         "updated_at": (timezone.now(), False),
+        "last_seen_at": (timezone.now(), False),
     },
     Credential: {
         "device_id": ("other_device", True),
