@@ -9,33 +9,61 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, ProgrammingError, close_old_connections, connection
+from django.db import (
+    Error,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    close_old_connections,
+    connection,
+)
 
 from audit.codec import encode
 from audit.fact import Fact
-from audit.spool import NotStored, Spool, Sync, adopt, remove, spools
-from audit.spool_reader import SpoolReader
-from audit.writer import write_facts
+from audit.positions import Moved
+from audit.spool import NotStored, Position, Spool, Sync, adopt, remove, spools
+from audit.spool_reader import Move, SpoolReader
+from audit.writer import Database
 
 logger = logging.getLogger(__name__)
 
-BATCH_FACTS = 1000
+BATCH_FACTS = 5000
+"""Only while facts pile up: usually a batch is what came in ``BATCH_SECONDS``."""
+BATCH_BYTES = 2 * 1024 * 1024
 BATCH_SECONDS = 0.1
+TIDY_SECONDS = 24 * 3600.0
 TEND_SECONDS = 1.0
 ORPHAN_SECONDS = 5.0
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
 RETRY_SECONDS_CLOSING = 0.2
 DEAD_LETTERS = "dead-letters.jsonl"
 
+# So few that waiting for more is worth it.
+LITTLE = 1000
 # The database is away or not migrated: no fact's fault, so that all of them wait.
 AWAY = (OperationalError, InterfaceError, ProgrammingError)
 
-Write = Callable[[Sequence[Fact]], int]
+
+class Store(Protocol):
+    """What a recorder writes to: the database, as ``audit.writer.Database`` is."""
+
+    def position(self, spool: str) -> Position | None:
+        """How far this spool's facts are stored."""
+
+    def write(self, facts: Sequence[Fact], move: Move | None) -> int:
+        """Stores facts and move together or not at all; answers how many facts were new. Raises Moved."""
+
+    def forget(self, spool: str) -> None:
+        """A spool that is no longer on disk."""
+
+    def tidy(self, spools: Sequence[str]) -> None:
+        """To be called daily with the spools that are alive."""
 
 
 class DatabaseAway(Exception):
@@ -58,7 +86,7 @@ class Recorder:
     """
 
     def __init__(
-        self, root: Path, limit_bytes: int, sync: Sync = Sync.INTERVAL, write: Write = write_facts
+        self, root: Path, limit_bytes: int, sync: Sync = Sync.INTERVAL, store: Store | None = None
     ) -> None:
         self._root = root
         self._spool = Spool(root, limit_bytes, sync)
@@ -68,7 +96,8 @@ class Recorder:
         # Not to be looked at again: names are never given twice.
         self._done_with: set[Path] = set()
         self._orphans_unreadable = 0
-        self._write = write
+        self._store = Database() if store is None else store
+        self._tidy_at = 0.0
         self._closing = threading.Event()
         self._close_at = float("inf")
         self._writer = threading.Thread(target=self._run, name="audit-writer", daemon=True)
@@ -93,8 +122,8 @@ class Recorder:
 
     def start(self) -> None:
         """Starts the writer."""
-        self._writer.start()
         self._tender.start()
+        self._writer.start()
 
     def record(self, fact: Fact) -> None:
         """Puts a fact into the spool: after this, killing the process does not lose it."""
@@ -157,6 +186,7 @@ class Recorder:
                         break
                 else:
                     moved += self._move_orphan()
+                    self._tidy()
                 failures_in_a_row = 0
             except DatabaseAway:
                 failures_in_a_row += 1
@@ -165,9 +195,33 @@ class Recorder:
                 logger.exception("the audit spool cannot be moved on, it will be tried again")
             if failures_in_a_row:
                 self._nap(RETRY_SECONDS[min(failures_in_a_row, len(RETRY_SECONDS)) - 1])
-            elif moved < BATCH_FACTS:
+            elif moved < LITTLE:
                 self._nap(BATCH_SECONDS)
+        self._end_spool()
         connection.close()
+
+    def _end_spool(self) -> None:
+        """Here, because it takes the writer's connection to forget a spool once it is gone."""
+        self._tender.join()
+        if self._closing.is_set() and not self.waiting:
+            self._spool.close(empty=True)
+            self._forget(self._reader.spool)
+
+    def _forget(self, spool: str) -> None:
+        try:
+            self._store.forget(spool)
+        except Error:
+            logger.info("the position of a spool that is gone is forgotten later", extra={"spool": spool})
+
+    def _tidy(self) -> None:
+        now = time.monotonic()
+        if now >= self._tidy_at:
+            orphan = self._orphan
+            try:
+                self._store.tidy([self._reader.spool, *([orphan.reader.spool] if orphan else [])])
+            except AWAY as error:
+                raise DatabaseAway from error
+            self._tidy_at = now + TIDY_SECONDS
 
     def _nap(self, seconds: float) -> None:
         if self._closing.is_set():
@@ -177,14 +231,53 @@ class Recorder:
 
     def _move(self, reader: SpoolReader) -> int:
         """Moves one batch from a spool to the database; answers how many facts. Raises DatabaseAway."""
-        facts = reader.take(BATCH_FACTS)
-        if not facts:
-            return 0
-        stored = self._store(facts)
-        reader.release(stored)
-        if stored < len(facts):
+        before = reader.released
+        if reader.doubtful:
+            self.written += reader.resume(self._position(reader.spool))
+        count = len(reader.take(BATCH_FACTS, BATCH_BYTES))
+        if (count or reader.unstored) and not self._deal_with(reader, count):
             raise DatabaseAway
-        return stored
+        return reader.released - before
+
+    def _position(self, spool: str) -> Position | None:
+        close_old_connections()
+        try:
+            return self._store.position(spool)
+        except AWAY as error:
+            self._failed(error)
+            raise DatabaseAway from error
+
+    def _failed(self, error: Exception) -> None:
+        self.failures += 1
+        logger.error("audit batch not written, it will be tried again", extra={"error": type(error).__name__})
+
+    def _deal_with(self, reader: SpoolReader, count: int) -> bool:
+        """Writes the first so many of the facts that were taken, or sets aside those that cannot be written.
+
+        False when the rest has to wait.
+        """
+        batch = reader.taken(count)
+        close_old_connections()
+        try:
+            self.written += self._store.write(batch, reader.move(count))
+        except (*AWAY, Moved) as error:
+            # Perhaps it was stored, and only the answer was lost.
+            reader.doubtful = True
+            self._failed(error)
+            return False
+        except Exception:
+            if count == 0:
+                raise
+            if count > 1:
+                middle = count // 2
+                return self._deal_with(reader, middle) and self._deal_with(reader, count - middle)
+            self.failures += 1
+            logger.exception("fact cannot be written and is set aside", extra={"event": str(batch[0].id)})
+            self._set_aside(batch[0])
+            reader.release(count, stored=False)
+        else:
+            reader.release(count)
+        return True
 
     def _move_orphan(self) -> int:
         """Moves one batch only, so that this process's own facts do not wait for all of a spool."""
@@ -201,6 +294,7 @@ class Recorder:
                 self.adopted += moved
                 return moved
             remove(orphan.directory)
+            self._forget(orphan.reader.spool)
             self._done_with.add(orphan.directory)
             self._release_orphan()
             logger.info(
@@ -213,8 +307,12 @@ class Recorder:
         if now < self._no_orphans_until:
             return None
         for directory in spools(self._root):
-            if directory not in self._done_with and (lock := adopt(directory)) is not None:
-                return Orphan(directory, lock, SpoolReader(directory, lambda _: True, Path.unlink))
+            if directory in self._done_with or (lock := adopt(directory)) is None:
+                continue
+            reader = SpoolReader(directory, lambda _: True, Path.unlink)
+            # Its process may have stored more than anybody here knows.
+            reader.doubtful = True
+            return Orphan(directory, lock, reader)
         self._no_orphans_until = now + ORPHAN_SECONDS
         return None
 
@@ -223,27 +321,6 @@ class Recorder:
             self._orphans_unreadable += self._orphan.reader.unreadable
             os.close(self._orphan.lock)
             self._orphan = None
-
-    def _store(self, batch: list[Fact]) -> int:
-        """How many facts, from the first, are dealt with; when those are not all, the database is away."""
-        close_old_connections()
-        try:
-            self.written += self._write(batch)
-        except AWAY as error:
-            self.failures += 1
-            logger.error(
-                "audit batch not written, it will be tried again", extra={"error": type(error).__name__}
-            )
-            return 0
-        except Exception:
-            if len(batch) > 1:
-                middle = len(batch) // 2
-                stored = self._store(batch[:middle])
-                return stored + (self._store(batch[middle:]) if stored == middle else 0)
-            self.failures += 1
-            logger.exception("fact cannot be written and is set aside", extra={"event": str(batch[0].id)})
-            self._set_aside(batch[0])
-        return len(batch)
 
     def _set_aside(self, fact: Fact) -> None:
         line = encode(fact) + b"\n"

@@ -1,42 +1,63 @@
-"""From a fact to its row."""
+"""From a fact to the values of its row."""
 
+import re
 from ipaddress import IPv6Address, ip_address
 
-from audit.fact import TEXT_CHARACTERS, Fact, bounded
+from audit.fact import Fact, bounded
 from audit.models import Event
+
+COLUMNS = (
+    "id", "time", "kind", "allowed", "reason", "device_id", "device", "client_id", "username", "address",
+    "port", "listener_port", "protocol", "cn", "node", "cluster", "action", "topic", "rule_id", "rule",
+    "credential_id", "detail", "revision", "repeats", "last_time",
+)  # fmt: skip
+"""All of an event's, in the order of ``values_of``."""
+
+PROTOCOL_CHARACTERS = 40
+_BYTE = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_is_ipv4 = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}").fullmatch
+
+
+def values_of(fact: Fact) -> tuple[object, ...]:
+    """What the row of a fact that was not repeated holds; a fact's texts are bounded already."""
+    return (
+        fact.id,
+        fact.at,
+        fact.kind,
+        fact.allowed,
+        fact.reason,
+        fact.device_id,
+        fact.device,
+        fact.client_id,
+        fact.username,
+        stored_address(fact.address),
+        fact.port,
+        fact.listener_port,
+        bounded(fact.protocol, PROTOCOL_CHARACTERS),
+        fact.cn,
+        fact.node,
+        fact.cluster,
+        fact.action,
+        fact.topic,
+        fact.rule_id,
+        fact.rule,
+        fact.credential_id,
+        fact.detail,
+        fact.revision,
+        0,
+        None,
+    )
 
 
 def event_of(fact: Fact) -> Event:
     """The event that tells of the fact, not stored yet."""
-    return Event(
-        id=fact.id,
-        time=fact.at,
-        kind=fact.kind,
-        allowed=fact.allowed,
-        reason=fact.reason,
-        device_id=fact.device_id,
-        device=bounded(fact.device),
-        client_id=bounded(fact.client_id),
-        username=bounded(fact.username),
-        address=stored_address(fact.address),
-        port=fact.port,
-        listener_port=fact.listener_port,
-        protocol=bounded(fact.protocol, 40),
-        cn=bounded(fact.cn),
-        node=bounded(fact.node),
-        cluster=bounded(fact.cluster),
-        action=fact.action,
-        topic=bounded(fact.topic, TEXT_CHARACTERS),
-        rule_id=fact.rule_id,
-        rule=bounded(fact.rule, TEXT_CHARACTERS),
-        credential_id=fact.credential_id,
-        detail=bounded(fact.detail, TEXT_CHARACTERS),
-        revision=fact.revision,
-    )
+    return Event(**dict(zip(COLUMNS, values_of(fact), strict=True)))
 
 
 def stored_address(text: str) -> str | None:
     """The address in the form that both databases store; None for what is none."""
+    if _is_ipv4(text):  # As nearly all are; it takes a tenth of the time.
+        return text
     try:
         address = ip_address(text.partition("%")[0])  # PostgreSQL takes no zone, as in fe80::1%eth0
     except ValueError:

@@ -5,8 +5,8 @@ process loses none. Only a power failure can, and ``Sync`` says how much.
 
 A spool is a directory of segments, written by one process and read by one. A record in a
 segment is ``MAGIC, length, CRC-32, bytes``; what is torn is skipped up to the next record,
-and counted. A segment is deleted once all of it has been dealt with: after a crash its facts
-may be read twice, and their ids make that harmless.
+and counted. A segment is deleted once all of it has been dealt with; how far the others have
+been is kept with the rows themselves, as a ``Position``.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ import zlib
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
@@ -49,6 +50,14 @@ class Sync(StrEnum):
     """Every second; at most the last second is lost."""
     NEVER = "never"
     """When the system pleases; about half a minute is lost."""
+
+
+class Position(NamedTuple):
+    """A place in a spool: all that lies before it. Later places are greater."""
+
+    segment: int
+    offset: int
+    """Bytes from the beginning of the segment."""
 
 
 class NotStored(Exception):
@@ -147,7 +156,7 @@ class Spool:
 
     def settled(self, segment: Path) -> bool:
         """True when nothing can be appended to this segment any more."""
-        number = int(segment.stem)
+        number = number_of(segment)
         return number < self._number and number not in self._tails
 
     def delete(self, segment: Path) -> None:
@@ -197,13 +206,23 @@ class Spool:
 
 
 class Records:
-    """The records of one segment, which may still grow. ``torn`` is called for each torn piece."""
+    """The records of one segment, which may still grow, from an offset on that lies between two of them.
 
-    def __init__(self, segment: Path, torn: Callable[[], None]) -> None:
+    ``torn`` is called for each torn piece.
+    """
+
+    def __init__(self, segment: Path, torn: Callable[[], None], begin: int = 0) -> None:
         self._file = segment.open("rb", buffering=0)
+        self._file.seek(begin)
         self._torn = torn
         self._data = b""
+        self._data_begin = begin
         self._position = 0
+
+    @property
+    def offset(self) -> int:
+        """Bytes of the segment that have been read as records or skipped as torn."""
+        return self._data_begin + self._position
 
     def next(self) -> bytes | None:
         """The next whole record; None when there is none yet: its rest may be on its way."""
@@ -229,6 +248,10 @@ class Records:
             self._torn()
         self._file.close()
 
+    def leave(self) -> None:
+        """To be called when what is left is somebody else's."""
+        self._file.close()
+
     def _end_of_whole(self) -> int:
         start = self._position + HEADER.size
         if start > len(self._data):
@@ -243,6 +266,7 @@ class Records:
         more = self._file.read(READ_BYTES)
         if more:
             self._data = self._data[self._position :] + more
+            self._data_begin += self._position
             self._position = 0
         return bool(more)
 
@@ -250,6 +274,11 @@ class Records:
 def segments(directory: Path) -> list[Path]:
     """The segments of a spool, oldest first."""
     return sorted(path for path in directory.glob("*.seg") if path.stem.isdecimal())
+
+
+def number_of(segment: Path) -> int:
+    """Segments of a spool are numbered as they are begun."""
+    return int(segment.stem)
 
 
 def spools(root: Path) -> list[Path]:

@@ -1,14 +1,26 @@
-"""Reads a spool from the beginning, in batches, and deletes what has been dealt with."""
+"""Reads a spool in batches, says how far each fact reaches, and deletes what has been dealt with."""
 
 import logging
+from bisect import bisect_right
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from audit.codec import BadRecord, decode
 from audit.fact import Fact
-from audit.spool import Records, segments
+from audit.spool import Position, Records, number_of, segments
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """How far a spool will have been dealt with, and where it stands now."""
+
+    spool: str
+    before: Position | None
+    """None while nothing of the spool is stored."""
+    after: Position
 
 
 class SpoolReader:
@@ -27,26 +39,40 @@ class SpoolReader:
         self._segment: Path | None = None
         self._records: Records | None = None
         self._taken: list[Fact] = []
+        self._ends: list[Position] = []
+        self._stored: Position | None = None
+        self._reached: Position | None = None
+        self._unstored = False
+        self.doubtful = False
+        """Where the spool stands has to be asked, and told with ``resume``, before more is taken."""
         self.released = 0
         """Facts that were dealt with."""
         self.unreadable = 0
         """Pieces that were torn or were no facts, and are skipped."""
 
-    def take(self, most: int) -> list[Fact]:
+    @property
+    def spool(self) -> str:
+        """The name of the spool."""
+        return self._directory.name
+
+    @property
+    def unstored(self) -> bool:
+        """True when something was dealt with that no stored move includes."""
+        return self._unstored
+
+    def take(self, most: int, most_bytes: int = 2**62) -> list[Fact]:
         """The next facts; those not released come again. Empty when there are none yet.
 
         Raises OSError when the disk cannot be read.
         """
         while not self._taken:
             if self._segment is None or self._records is None:
-                waiting = segments(self._directory)
-                if not waiting:
+                if not self._begin_segment():
                     break
-                self._records = Records(waiting[0], self._skip)
-                self._segment = waiting[0]
+                continue
             # Asked before reading: what is settled now was complete when it is read.
             settled = self._settled(self._segment)
-            self._read(self._records, most)
+            self._read(self._segment, self._records, most, most_bytes)
             if not self._taken:
                 if not settled:
                     break
@@ -55,18 +81,78 @@ class SpoolReader:
                 self._segment = self._records = None
         return list(self._taken)
 
-    def release(self, count: int) -> None:
-        """The first so many of the facts that were taken are dealt with."""
-        del self._taken[:count]
+    def taken(self, count: int) -> list[Fact]:
+        """The first so many of the facts that were taken and not released."""
+        return self._taken[:count]
+
+    def move(self, count: int) -> Move | None:
+        """What dealing with the first so many of the facts taken moves; None while nothing was read."""
+        after = self._after(count)
+        return None if after is None else Move(self.spool, self._stored, after)
+
+    def release(self, count: int, *, stored: bool = True) -> None:
+        """The first so many of the facts that were taken are dealt with.
+
+        ``stored`` says that their move is, too; otherwise the next one includes it.
+        """
+        self._reached = self._after(count)
+        if stored:
+            self._stored = self._reached
+        self._unstored = not stored
+        del self._taken[:count], self._ends[:count]
         self.released += count
 
-    def _read(self, records: Records, most: int) -> None:
-        while len(self._taken) < most and (record := records.next()) is not None:
+    def resume(self, stored: Position | None) -> int:
+        """Begins after what is stored, by a reader before or by a write whose answer was lost.
+
+        Of the facts that were taken, releases those that are stored, and answers how many they are.
+        """
+        self._stored = stored
+        self.doubtful = False
+        if stored is None or (self._reached is not None and stored <= self._reached):
+            return 0
+        count = bisect_right(self._ends, stored)
+        del self._taken[:count], self._ends[:count]
+        self._reached = stored
+        self._unstored = False
+        self.released += count
+        if not self._taken and self._records is not None:
+            self._records.leave()
+            self._segment = self._records = None
+        return count
+
+    def _after(self, count: int) -> Position | None:
+        if count < len(self._taken):
+            return self._ends[count - 1] if count else self._reached
+        if self._segment is None or self._records is None:
+            return self._reached
+        # What was skipped after the last fact is dealt with as well.
+        return Position(number_of(self._segment), self._records.offset)
+
+    def _begin_segment(self) -> bool:
+        for segment in segments(self._directory):
+            number, begin = number_of(segment), 0
+            if self._reached is not None and number <= self._reached.segment:
+                if number < self._reached.segment:
+                    self._delete(segment)
+                    continue
+                begin = self._reached.offset
+            self._records = Records(segment, self._skip, begin)
+            self._segment = segment
+            return True
+        return False
+
+    def _read(self, segment: Path, records: Records, most: int, most_bytes: int) -> None:
+        number, last = number_of(segment), records.offset + most_bytes
+        while len(self._taken) < most and records.offset < last and (record := records.next()) is not None:
             try:
                 self._taken.append(decode(record))
             except BadRecord:
                 self._skip()
+            else:
+                self._ends.append(Position(number, records.offset))
 
     def _skip(self) -> None:
         self.unreadable += 1
+        self._unstored = True
         logger.error("a piece of the audit spool cannot be read and is skipped")

@@ -6,18 +6,22 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from django.db import OperationalError, ProgrammingError, connection
 
 from audit.codec import decode, encode
 from audit.fact import Fact, Kind
-from audit.models import Event, Session
+from audit.models import Event, Session, SpoolPosition
 from audit.recorder import BATCH_FACTS, DEAD_LETTERS, Recorder
 from audit.spool import HEADER, adopt, spools
-from audit.writer import write_facts
-from tests.audit.test_presence import up
+from audit.spool_reader import Move
+from audit.writer import Database, write_facts
+from tests.audit.store import Told
+from tests.audit.test_presence import down, up
 from tests.outage import Outage
 
 SECONDS = 20.0
@@ -108,7 +112,7 @@ def test_facts_are_written_in_the_order_in_which_they_came(recorder: Recorder):
 
 def test_record_waits_for_nobody(stuck: Stuck, tmp_path: Path):
     """The thread that writes hangs; those that record do not notice, also when the spool is full."""
-    recorder = Recorder(tmp_path, 1_000_000, write=stuck)
+    recorder = Recorder(tmp_path, 1_000_000, store=Told(stuck))
     recorder.start()
     recorder.record(denied())
     assert stuck.asked.wait(SECONDS)
@@ -125,7 +129,7 @@ def test_record_waits_for_nobody(stuck: Stuck, tmp_path: Path):
 
 def test_a_full_spool_drops_and_counts_by_kind(stuck: Stuck, tmp_path: Path):
     kept = [denied(number) for number in range(10)]
-    recorder = Recorder(tmp_path, bytes_of(kept), write=stuck)
+    recorder = Recorder(tmp_path, bytes_of(kept), store=Told(stuck))
     for fact in kept:
         recorder.record(fact)
     for _ in range(3):
@@ -144,7 +148,7 @@ def test_a_full_spool_drops_and_counts_by_kind(stuck: Stuck, tmp_path: Path):
 def test_none_of_many_threads_facts_is_lost_or_miscounted(stuck: Stuck, tmp_path: Path):
     """Hooks are answered on the event loop and in the bulkheads at once."""
     limit = bytes_of([denied(10)]) * 3_000
-    recorder = Recorder(tmp_path, limit, write=stuck)
+    recorder = Recorder(tmp_path, limit, store=Told(stuck))
     threads = [threading.Thread(target=record_many, args=(recorder, 1_000)) for _ in range(8)]
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -252,7 +256,7 @@ def test_a_poisonous_fact_is_counted_once_even_if_the_database_goes_away_meanwhi
             raise OperationalError("away")
         return len(batch)
 
-    recorder = Recorder(tmp_path, PLENTY, write=write)
+    recorder = Recorder(tmp_path, PLENTY, store=Told(write))
     for fact in (denied(1), poison(), denied(2), denied(3)):
         recorder.record(fact)
     recorder.start()
@@ -261,6 +265,82 @@ def test_a_poisonous_fact_is_counted_once_even_if_the_database_goes_away_meanwhi
     assert recorder.set_aside == 1
     assert len(dead_letters(tmp_path)) == 1
     assert ["pump-2", "pump-3"] in calls[:-1]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("lost", ["before the commit", "after the commit"])
+def test_a_batch_whose_answer_is_lost_is_stored_once(transactional_db: None, tmp_path: Path, lost: str):
+    """A connection that breaks during COMMIT tells nobody whether it happened."""
+
+    class Breaking(Database):
+        calls = 0
+
+        def write(self, facts: Sequence[Fact], move: Move | None) -> int:
+            self.calls += 1
+            if self.calls == 2 and lost == "before the commit":
+                raise OperationalError("away")
+            count = super().write(facts, move)
+            if self.calls == 2:
+                raise OperationalError("away")
+            return count
+
+    store = Breaking()
+    recorder = Recorder(tmp_path, PLENTY, store=store)
+    recorder.start()
+    recorder.record(up(0, 1))
+    assert until(lambda: recorder.waiting == 0)
+    recorder.record(denied(1))
+    recorder.record(down(1, 1))
+    assert until(lambda: recorder.waiting == 0)
+    recorder.record(denied(2))
+    assert until(lambda: recorder.waiting == 0)
+    [spool] = spools(tmp_path)
+    [stored] = SpoolPosition.objects.all()
+    [segment] = spool.glob("*.seg")
+    assert (stored.spool, stored.segment, stored.offset) == (spool.name, 0, segment.stat().st_size)
+    assert recorder.close(SECONDS) == 0
+    assert recorder.written == Event.objects.count() == 4
+    assert not SpoolPosition.objects.exists()
+    assert not recorder.dropped
+    assert recorder.set_aside == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_killed_process_had_stored_is_not_read_again(transactional_db: None, tmp_path: Path):
+    gone = Recorder(tmp_path, PLENTY, store=Database())
+    facts = [denied(number) for number in range(10)]
+    for fact in facts:
+        gone.record(fact)
+    gone._move(gone._reader)
+    for fact in facts:
+        gone.record(replace(fact, id=UUID(int=0), client_id="after"))
+    # As SIGKILL leaves it: the spool is there, its lock is free.
+    gone._spool.close(empty=False)
+    read: list[Fact] = []
+
+    class Watched(Database):
+        def write(self, facts: Sequence[Fact], move: Move | None) -> int:
+            read.extend(facts)
+            return super().write(facts, move)
+
+    following = Recorder(tmp_path, PLENTY, store=Watched())
+    following.start()
+    assert until(lambda: following.adopted == 10 and len(spools(tmp_path)) == 1)
+    assert following.close(SECONDS) == 0
+    assert {fact.client_id for fact in read} == {"after"}
+    assert Event.objects.count() == 20
+    assert not SpoolPosition.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_position_passes_what_is_set_aside_or_torn(recorder: Recorder, tmp_path: Path):
+    recorder.record(denied())
+    recorder.record(poison())
+    assert until(lambda: recorder.waiting == 0)
+    recorder._spool.append(b"no fact")
+    assert until(lambda: recorder.unreadable == 1)
+    [segment] = tmp_path.glob("*/*.seg")
+    assert until(lambda: SpoolPosition.objects.get().offset == segment.stat().st_size)
 
 
 def test_a_database_that_is_not_migrated_condemns_no_fact(tmp_path: Path):
@@ -272,7 +352,7 @@ def test_a_database_that_is_not_migrated_condemns_no_fact(tmp_path: Path):
             raise ProgrammingError("a column is missing")
         return len(batch)
 
-    recorder = Recorder(tmp_path, PLENTY, write=write)
+    recorder = Recorder(tmp_path, PLENTY, store=Told(write))
     recorder.record(denied(1))
     recorder.record(denied(2))
     recorder.start()
@@ -316,12 +396,12 @@ def test_closing_during_an_outage_ends_in_time_and_the_next_one_writes_what_is_l
 
 
 def test_closing_what_was_never_started_keeps_what_waits(tmp_path: Path, stuck: Stuck):
-    recorder = Recorder(tmp_path, PLENTY, write=stuck)
+    recorder = Recorder(tmp_path, PLENTY, store=Told(stuck))
     fact = denied()
     recorder.record(fact)
     assert recorder.close() == 1
     stuck.go_on.set()
-    following = Recorder(tmp_path, PLENTY, write=stuck)
+    following = Recorder(tmp_path, PLENTY, store=Told(stuck))
     following.start()
     assert until(lambda: following.adopted == 1)
     assert following.close(SECONDS) == 0
@@ -329,7 +409,7 @@ def test_closing_what_was_never_started_keeps_what_waits(tmp_path: Path, stuck: 
 
 
 def test_closing_while_the_database_hangs_ends_in_time_and_keeps_the_spool(stuck: Stuck, tmp_path: Path):
-    recorder = Recorder(tmp_path, PLENTY, write=stuck)
+    recorder = Recorder(tmp_path, PLENTY, store=Told(stuck))
     recorder.start()
     recorder.record(denied())
     assert stuck.asked.wait(SECONDS)
@@ -340,7 +420,7 @@ def test_closing_while_the_database_hangs_ends_in_time_and_keeps_the_spool(stuck
 
 
 def test_after_closing_facts_are_dropped_and_counted(stuck: Stuck, tmp_path: Path):
-    recorder = Recorder(tmp_path, PLENTY, write=stuck)
+    recorder = Recorder(tmp_path, PLENTY, store=Told(stuck))
     assert recorder.close() == 0
     recorder.record(denied())
     assert recorder.dropped == {"client.authorize": 1}
@@ -361,7 +441,7 @@ def test_siblings_share_what_was_left_behind_and_write_each_fact_once(tmp_path: 
         written.extend(batch)
         return len(batch)
 
-    siblings = [Recorder(tmp_path, PLENTY, write=write) for _ in range(2)]
+    siblings = [Recorder(tmp_path, PLENTY, store=Told(write)) for _ in range(2)]
     for sibling in siblings:
         sibling.start()
     assert until(lambda: sum(sibling.adopted for sibling in siblings) == 6_000 and len(spools(tmp_path)) == 2)
@@ -384,7 +464,7 @@ def test_its_own_facts_do_not_wait_for_all_that_was_left_behind(tmp_path: Path):
         return len(batch)
 
     own = Fact(Kind.CONNECTED, client_id="own")
-    recorder = Recorder(tmp_path, PLENTY, write=write)
+    recorder = Recorder(tmp_path, PLENTY, store=Told(write))
     recorder.start()
     assert until(lambda: recorder.adopted == 5_000)
     recorder.close(SECONDS)
@@ -396,7 +476,7 @@ def test_a_spool_that_cannot_be_read_holds_up_no_other(tmp_path: Path, caplog: p
     gone = Recorder(tmp_path, PLENTY)
     record_many(gone, 3)
     gone.close()
-    recorder = Recorder(tmp_path, PLENTY, write=len)
+    recorder = Recorder(tmp_path, PLENTY, store=Told(len))
     recorder.start()
     assert until(lambda: recorder.adopted == 3)
     recorder.close(SECONDS)
@@ -413,7 +493,7 @@ def test_a_spool_that_holds_other_things_is_looked_at_once_and_left(
     left = tmp_path / "000000000000-0b0b0b0b0b0b"
     left.mkdir()
     (left / "notes.txt").write_text("not ours")
-    recorder = Recorder(tmp_path, PLENTY, write=len)
+    recorder = Recorder(tmp_path, PLENTY, store=Told(len))
     recorder.start()
     recorder.record(denied())
     assert until(lambda: recorder.waiting == 0)
@@ -430,7 +510,7 @@ def test_a_piece_that_was_torn_is_counted_and_the_rest_is_written(stuck: Stuck, 
     [segment] = tmp_path.glob("*/*.seg")
     segment.write_bytes(segment.read_bytes()[:-7])
     stuck.go_on.set()
-    recorder = Recorder(tmp_path, PLENTY, write=stuck)
+    recorder = Recorder(tmp_path, PLENTY, store=Told(stuck))
     recorder.start()
     assert until(lambda: recorder.unreadable == 1)
     recorder.close(SECONDS)
@@ -444,7 +524,7 @@ def test_a_long_wait_leaves_segments_that_are_not_in_memory(
 ):
     monkeypatch.setattr("audit.recorder.TEND_SECONDS", 0.01)
     monkeypatch.setattr("audit.spool.SEGMENT_BYTES", 10_000)
-    recorder = Recorder(tmp_path, PLENTY, write=stuck)
+    recorder = Recorder(tmp_path, PLENTY, store=Told(stuck))
     recorder.start()
     recorder.record(denied())
     assert stuck.asked.wait(SECONDS)
@@ -473,7 +553,7 @@ def test_ids_stay_unique_and_facts_are_written_when_the_clock_steps_back(
     # default_factory has taken the real clock already.
     facts = [Fact(Kind.CONNECTED, time=time.time(), client_id=str(number)) for number in range(3_000)]
     for _ in range(2):
-        recorder = Recorder(tmp_path, PLENTY, write=stuck)
+        recorder = Recorder(tmp_path, PLENTY, store=Told(stuck))
         half, facts = facts[:1_500], facts[1_500:]
         for fact in half:
             recorder.record(fact)

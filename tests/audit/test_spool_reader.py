@@ -91,6 +91,95 @@ def test_a_crash_before_the_release_reads_the_same_facts_again(spool: Spool) -> 
     assert segments(spool.directory) == []
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+@pytest.mark.parametrize("stop_after", [1, 2, 7, 20])
+def test_who_reads_on_begins_after_what_is_stored(spool: Spool, size: int, stop_after: int) -> None:
+    """Wherever the reader before was stopped, and whatever it had deleted by then."""
+    facts = fill(spool, 20)
+    before, stored, read = reader_of(spool), None, 0
+    while read < stop_after and (batch := before.take(size)):
+        move = before.move(len(batch))
+        assert move is not None
+        assert move.before == stored
+        stored, read = move.after, read + len(batch)
+        before.release(len(batch))
+    before.take(size)
+    spool.close(empty=False)
+    following = orphan_reader(spool.directory)
+    assert following.resume(stored) == 0
+    assert drain(following, 1000) == facts[read:]
+    assert segments(spool.directory) == []
+
+
+def test_segments_before_the_stored_position_are_deleted_unread(spool: Spool) -> None:
+    """As after a crash between storing a batch and deleting its segment."""
+    facts = fill(spool, 20)
+    [_, _, third, *_] = segments(spool.directory)
+    ahead = orphan_reader(spool.directory)
+    left = [path.read_bytes() for path in segments(spool.directory)]
+    paths = segments(spool.directory)
+    while ahead.take(1) and paths[0].exists() | paths[1].exists():
+        ahead.release(1)
+    ahead.release(1)
+    move = ahead.move(0)
+    assert move is not None
+    assert move.after.segment == int(third.stem)
+    for path, content in zip(paths, left, strict=True):
+        path.write_bytes(content)
+    again = orphan_reader(spool.directory)
+    again.resume(move.after)
+    assert drain(again, 1000) == facts[ahead.released :]
+    assert again.unreadable == 0
+
+
+@pytest.mark.parametrize("stored", [0, 1, 3, 5])
+def test_of_a_batch_whose_answer_was_lost_what_is_stored_does_not_come_again(
+    spool: Spool, stored: int
+) -> None:
+    facts = [fact(number) for number in range(10)]
+    for each in facts:
+        spool.append(encode(each))
+    reader = reader_of(spool)
+    reader.release(len(reader.take(2)))
+    assert reader.take(5) == facts[2:7]
+    move = reader.move(stored)
+    assert move is not None
+    assert reader.resume(move.after) == stored
+    assert reader.released == 2 + stored
+    assert drain(reader, 1000) == facts[2 + stored :]
+
+
+def test_what_was_dealt_with_but_not_stored_is_part_of_the_next_move(spool: Spool) -> None:
+    """A fact that is set aside, a piece that is torn."""
+    for each in (fact(1), fact(2)):
+        spool.append(encode(each))
+    reader = reader_of(spool)
+    reader.take(10)
+    reader.release(1, stored=False)
+    assert reader.unstored
+    move = reader.move(1)
+    assert move is not None
+    assert move.before is None
+    reader.release(1)
+    assert not reader.unstored
+    spool.append(b"no fact")
+    assert reader.take(10) == []
+    assert reader.unstored
+    last = reader.move(0)
+    assert last is not None
+    assert last.before == move.after
+    assert last.after > move.after
+
+
+def test_a_batch_is_bounded_in_bytes_too(spool: Spool) -> None:
+    facts = [Fact(Kind.AUTHORIZE, topic="x" * 4000) for _ in range(10)]
+    for each in facts:
+        spool.append(encode(each))
+    reader = reader_of(spool)
+    assert len(reader.take(1000, 10_000)) == 3
+    assert drain(reader, 1000) == facts
+
+
 def test_what_is_appended_later_is_taken_later(spool: Spool) -> None:
     reader = reader_of(spool)
     assert reader.take(10) == []
