@@ -1,7 +1,7 @@
 """All writes to devices, credentials and groups. Admin, API and commands only call these."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -94,6 +94,24 @@ def add_password(
     credential.full_clean()
     credential.save()
     return credential
+
+
+@transaction.atomic
+def rotate_token(
+    credential: Credential, overlap: timedelta, label: str = "", expires_at: datetime | None = None
+) -> tuple[Credential, str]:
+    """A new token in the place of a credential, which stays live for the overlap and then expires.
+
+    The token itself is returned once. Raises ValidationError for an overlap below zero, and when
+    the credential has been deleted meanwhile.
+    """
+    if overlap < timedelta(0):
+        raise ValidationError({"overlap": "The overlap cannot be shorter than nothing."})
+    ends = timezone.now() + overlap
+    if credential.expires_at is None or credential.expires_at > ends:
+        credential.expires_at = ends
+        _store(credential, "expires_at")
+    return create_token(credential.device, label or credential.label, expires_at)
 
 
 def save_credential(credential: Credential) -> Credential:

@@ -28,6 +28,11 @@ def save_policy(
     return policy
 
 
+def attach_policies(device: Device, policies: Iterable[Policy]) -> None:
+    """Attaches exactly these policies to the device; those of its groups and of everyone stay."""
+    device.policies.set(policies)
+
+
 def create_policy(
     name: str, *, devices: Iterable[Device] = (), groups: Iterable[DeviceGroup] = (), **fields: Any
 ) -> Policy:

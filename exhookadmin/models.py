@@ -2,6 +2,10 @@
 
 from django.db import models
 
+from exhookadmin.api.models import ApiKey, RememberedAnswer
+
+__all__ = ["ApiKey", "RememberedAnswer", "Revision"]
+
 
 class Revision(models.Model):
     """On SQLite, one row whose numbers move with every change that a decision could depend on.

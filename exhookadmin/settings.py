@@ -54,6 +54,9 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "django_grpc_framework",
     "accounts",
     "acl",
@@ -158,6 +161,33 @@ if env.bool("BEHIND_TLS_PROXY", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SESSION_COOKIE_AGE = 12 * 3600
 X_FRAME_OPTIONS = "DENY"
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["exhookadmin.api.authentication.KeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["exhookadmin.api.permissions.HasScope"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_THROTTLE_CLASSES": ["exhookadmin.api.throttling.KeyThrottle"],
+    "DEFAULT_THROTTLE_RATES": {"key": f"{env.int('API_CALLS_PER_MINUTE', default=600, at_least=1)}/minute"},
+    "DEFAULT_SCHEMA_CLASS": "exhookadmin.api.schema.Schema",
+    "DEFAULT_VERSIONING_CLASS": None,
+    "EXCEPTION_HANDLER": "exhookadmin.api.problems.problem_response",
+    "UNAUTHENTICATED_USER": None,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "ExHook Admin",
+    "DESCRIPTION": "Devices, credentials, policies and rules of an MQTT broker, and why it was decided what.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PUBLIC": True,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "ENUM_NAME_OVERRIDES": {"CredentialKind": "accounts.models.CREDENTIAL_KINDS"},
+}
 
 GRPC_FRAMEWORK = {"ROOT_HANDLERS_HOOK": "exhookadmin.exhook.service.grpc_handlers"}
 

@@ -1,0 +1,74 @@
+"""Making, finding and ending API keys.
+
+A key reads ``exk_<identifier>_<secret>``: the identifier finds the row, the secret proves. The
+secret holds 192 random bits, so that one SHA-256 protects it.
+"""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Q
+from django.utils import timezone
+
+from exhookadmin.api.models import ApiKey
+from exhookadmin.api.scopes import Scope
+
+PREFIX = "exk_"
+_IDENTIFIER_BYTES = 6
+_SECRET_BYTES = 24
+# A key that is in use all the time is not written to all the time.
+USED_AGAIN_AFTER = timedelta(minutes=1)
+# Compared with when no key was found, so that it takes as long.
+_NO_DIGEST = hashlib.sha256(b"").hexdigest()
+
+
+def create_key(
+    name: str, scopes: Collection[Scope], *, created_by: Any = None, **fields: Any
+) -> tuple[ApiKey, str]:
+    """A new key. Its text is returned once and stored nowhere. Raises ValidationError naming each field."""
+    identifier, secret = secrets.token_hex(_IDENTIFIER_BYTES), secrets.token_urlsafe(_SECRET_BYTES)
+    key = ApiKey(
+        name=name,
+        identifier=identifier,
+        digest=_digest(secret),
+        scopes=[str(scope) for scope in scopes],
+        created_by=created_by,
+        **fields,
+    )
+    key.full_clean()
+    key.save()
+    return key, f"{PREFIX}{identifier}_{secret}"
+
+
+def save_key(key: ApiKey) -> ApiKey:
+    """Stores name, scopes, networks and expiry. Raises ValidationError naming each field."""
+    key.full_clean()
+    key.save(update_fields=["name", "scopes", "networks", "expires_at"])
+    return key
+
+
+def revoke_keys(keys: Any) -> int:
+    """Ends keys for good. Answers how many were live."""
+    return int(keys.filter(revoked_at=None).update(revoked_at=timezone.now()))
+
+
+def find_key(text: str) -> ApiKey | None:
+    """The live key that the text proves, if any; takes the same time for an unknown identifier."""
+    identifier, _, secret = text.removeprefix(PREFIX).partition("_")
+    key = ApiKey.objects.filter(identifier=identifier).first() if text.startswith(PREFIX) else None
+    proved = hmac.compare_digest(_digest(secret), key.digest if key else _NO_DIGEST)
+    return key if key is not None and proved and key.live else None
+
+
+def note_use(key: ApiKey, now: datetime) -> None:
+    """Keeps ``last_used_at``, to the minute."""
+    stale = Q(last_used_at=None) | Q(last_used_at__lt=now - USED_AGAIN_AFTER)
+    ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()

@@ -1,0 +1,32 @@
+"""Everything below /api/v1/, and the document that describes it."""
+
+from django.contrib.admin.views.decorators import staff_member_required
+from django.urls import include, path, re_path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from rest_framework.routers import SimpleRouter
+
+from exhookadmin.api.check import CheckView
+from exhookadmin.api.credentials import CredentialView
+from exhookadmin.api.devices import DeviceView, GroupView
+from exhookadmin.api.policies import PolicyView, RuleView
+from exhookadmin.api.views import NUMBER, Nothing
+
+router = SimpleRouter()
+router.register("devices", DeviceView, "device")
+router.register(rf"devices/(?P<device_pk>{NUMBER})/credentials", CredentialView, "credential")
+router.register("groups", GroupView, "group")
+router.register("policies", PolicyView, "policy")
+router.register("rules", RuleView, "rule")
+router.register("check", CheckView, "check")
+
+app_name = "api"
+urlpatterns = [
+    path("v1/", include(router.urls)),
+    path("v1/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path(
+        "docs/",
+        staff_member_required(SpectacularSwaggerView.as_view(url_name="api:schema")),
+        name="docs",
+    ),
+    re_path("^v1/", Nothing.as_view(), name="nothing"),
+]
