@@ -5,6 +5,7 @@ from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.routers import SimpleRouter
 
+from exhookadmin.api.audit import EventView, SessionView
 from exhookadmin.api.check import CheckView
 from exhookadmin.api.credentials import CredentialView
 from exhookadmin.api.devices import DeviceView, GroupView
@@ -18,6 +19,8 @@ router.register("groups", GroupView, "group")
 router.register("policies", PolicyView, "policy")
 router.register("rules", RuleView, "rule")
 router.register("check", CheckView, "check")
+router.register("audit/events", EventView, "event")
+router.register("audit/sessions", SessionView, "session")
 
 app_name = "api"
 urlpatterns = [

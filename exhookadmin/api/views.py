@@ -53,7 +53,7 @@ class ResourceView(GenericViewSet[Any]):
     """The base of every view: ``scopes`` maps its actions to what they need."""
 
     scopes: ClassVar[Mapping[str, Scope]] = {}
-    pagination_class = Pages
+    pagination_class: type[Pages] | None = Pages
     _once: Once | None = None
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

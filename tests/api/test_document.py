@@ -37,7 +37,7 @@ def key(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @schema.parametrize()
 @settings(
-    max_examples=8,
+    max_examples=5,
     derandomize=True,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -1,11 +1,18 @@
 """Every endpoint × every scope: a key does what its scopes say, and nothing else."""
 
+from typing import Any
+from uuid import uuid4
+
 import pytest
 from django.urls import URLPattern
+from django.utils import timezone
 
 from accounts import services
 from accounts.models import DeviceGroup
 from acl import services as acl_services
+from audit.fact import Kind
+from audit.models import Event, Session
+from exhookadmin.api.audit import UUID_FORM
 from exhookadmin.api.scopes import MEANINGS, Scope
 from exhookadmin.api.urls import router
 from exhookadmin.api.views import NUMBER
@@ -23,7 +30,7 @@ def endpoints() -> list[tuple[str, str, Scope]]:
         assert isinstance(pattern, URLPattern)
         view = pattern.callback
         path = str(pattern.pattern).lstrip("^").rstrip("$")
-        for group in (f"(?P<device_pk>{NUMBER})", f"(?P<pk>{NUMBER})"):
+        for group in (f"(?P<device_pk>{NUMBER})", f"(?P<pk>{NUMBER})", f"(?P<pk>{UUID_FORM})"):
             path = path.replace(group, "{}")
         for method, action in view.actions.items():  # type: ignore[attr-defined]
             found.append((method, path, view.cls.scopes[action]))  # type: ignore[attr-defined]
@@ -34,7 +41,7 @@ ENDPOINTS = endpoints()
 
 
 @pytest.fixture
-def rows() -> dict[str, int]:
+def rows() -> dict[str, Any]:
     """One of everything, by the beginning of its path."""
     device = services.create_device("pump-17")
     credential, _ = services.create_token(device)
@@ -44,11 +51,13 @@ def rows() -> dict[str, int]:
         "credentials": credential.pk,
         "groups": services.save_group(DeviceGroup(name="pumps")).pk,
         "policies": policy.pk,
+        "events": Event.objects.create(id=uuid4(), time=timezone.now(), kind=Kind.CONNECTED).pk,
+        "sessions": Session.objects.create(client_id="pump-17", connected_at=timezone.now()).pk,
         "rules": acl_services.create_rule(policy, "allow", "all", "a/b").pk,
     }
 
 
-def address(path: str, rows: dict[str, int]) -> str:
+def address(path: str, rows: dict[str, Any]) -> str:
     parts = path.split("/")
     return "/".join(str(rows[parts[at - 1]]) if part == "{}" else part for at, part in enumerate(parts))
 
@@ -66,7 +75,7 @@ def test_writing_needs_a_scope_for_writing():
 
 
 @pytest.mark.parametrize("scope", list(Scope), ids=str)
-def test_a_key_may_call_what_its_one_scope_is_for(scope: Scope, caller_with: NewCaller, rows: dict[str, int]):
+def test_a_key_may_call_what_its_one_scope_is_for(scope: Scope, caller_with: NewCaller, rows: dict[str, Any]):
     caller = caller_with(scope)
     for method, path, needed in ENDPOINTS:
         answer = caller(method, address(path, rows), {} if method in WRITES else None)
@@ -78,7 +87,7 @@ def test_a_key_may_call_what_its_one_scope_is_for(scope: Scope, caller_with: New
 
 
 @pytest.mark.parametrize(("method", "path", "scope"), ENDPOINTS, ids=lambda value: str(value))
-def test_nobody_calls_without_a_key(method: str, path: str, scope: Scope, rows: dict[str, int]):
+def test_nobody_calls_without_a_key(method: str, path: str, scope: Scope, rows: dict[str, Any]):
     answer = Caller("")(method, address(path, rows), {} if method in WRITES else None)
     assert answer.status_code == 401
     assert answer["WWW-Authenticate"].startswith("Bearer")
