@@ -68,7 +68,7 @@ def load_policy_book(previous: PolicyBook | None = None) -> PolicyBook:
     by_group: dict[int, set[int]] = {}
     for policy in Policy.objects.filter(enabled=True).prefetch_related("rules", "groups"):
         try:
-            rules = _core_rules(policy.rules.all(), f"policy {policy.name}")
+            rules = core_rules(policy.rules.all(), f"policy {policy.name}")
             compiled[policy.pk] = _recompiled(rules, previous.compiled.get(policy.pk) if previous else None)
         except ValueError as error:
             broken[policy.pk] = f"policy {policy.name}: {error}"
@@ -95,13 +95,14 @@ def _recompiled(rules: list[CoreRule], previous: CompiledRules | None) -> Compil
 def load_own_rules(device: Device) -> CompiledRules:
     """The rules directly on a device. Raises PolicyBroken when one does not compile."""
     try:
-        rules = _core_rules(device.rules.all(), f"device {device.username}")
+        rules = core_rules(device.rules.all(), f"device {device.username}")
         return compile_rules(rules) if rules else NO_RULES
     except ValueError as error:
         raise PolicyBroken(f"device {device.username}: {error}") from error
 
 
-def _core_rules(rows: Iterable[Rule], source: str) -> list[CoreRule]:
+def core_rules(rows: Iterable[Rule], source: str) -> list[CoreRule]:
+    """The enabled ones among these rows, as values. Raises ValueError for networks that cannot be read."""
     return [
         CoreRule(
             id=row.pk,

@@ -1,5 +1,6 @@
 """The admin of what spans several apps: words and links in the audit log, and the staff."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
@@ -10,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
+from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
@@ -18,6 +20,8 @@ from accounts.models import Device
 from acl.admin import DeviceWithRulesAdmin
 from audit.admin import EventAdmin, ReadOnlyAdmin, SessionAdmin
 from audit.models import Event, Session
+from exhookadmin.console.explain_pages import may_explain
+from exhookadmin.console.questions import explain_url, why_url
 from exhookadmin.words import REASONS, reason_words
 
 
@@ -47,6 +51,33 @@ class EventInWordsAdmin(LinksToDevices, EventAdmin):
 
     reason_words = {str(reason): words.title for reason, words in REASONS.items()}
 
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        return tuple(self._explained(request, super().get_list_display(request)))
+
+    def get_fieldsets(self, request: HttpRequest, obj: Event | None = None) -> Any:
+        return [
+            (title, {"fields": self._explained(request, options["fields"])})
+            for title, options in super().get_fieldsets(request, obj)
+        ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Event | None = None) -> list[str]:
+        return [*super().get_readonly_fields(request, obj), "why_linked"]
+
+    def _explained(self, request: HttpRequest, names: Iterable[str]) -> list[str]:
+        """With the way to the explanation, for those who may see it."""
+        linked = may_explain(request)
+        return ["why_linked" if name == "why" and linked else name for name in names]
+
+    @display(description="reason")
+    def why_linked(self, event: Event) -> SafeString | str | None:
+        url = why_url(event)
+        reason: str | None = self.why(event)
+        if url is None:
+            return reason
+        words = f"Why? Explain this {event.get_kind_display()}: {reason}"
+        link = format_html('<a class="text-link" href="{}#answer" aria-label="{}">Why?</a>', url, words)
+        return format_html("{} {}", reason or "", link)
+
     @display(description="meaning")
     def meaning(self, event: Event) -> str | None:
         return reason_words(event.reason).meaning or None
@@ -61,7 +92,14 @@ class SessionWithLinksAdmin(LinksToDevices, SessionAdmin):
 class DeviceWithHistoryAdmin(DeviceWithRulesAdmin):
     """Adds to the device the way to what was recorded about it."""
 
-    actions_detail = (*DeviceWithRulesAdmin.actions_detail, "events")
+    actions_detail = (*DeviceWithRulesAdmin.actions_detail, "events", "simulate")
+
+    @action(description="Explain", url_path="explain", icon="question_mark", permissions=["simulate"])
+    def simulate(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return HttpResponseRedirect(explain_url(username=self._device(request, object_id).username))
+
+    def has_simulate_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return may_explain(request)
 
     @action(
         description="Its events",

@@ -37,7 +37,8 @@ UNFOLD: dict[str, Any] = {
         {"rel": "icon", "type": "image/svg+xml", "href": _static("exhookadmin/icon.svg")},
     ],
     "SHOW_BACK_BUTTON": True,
-    "STYLES": [_static("exhookadmin/admin.css")],
+    "STYLES": [_static("exhookadmin/admin.css"), _static("exhookadmin/console.css")],
+    "SCRIPTS": [_static("exhookadmin/times.js")],
     "COLORS": {
         "primary": {
             "50": "oklch(98.4% .014 180.72)",
@@ -67,6 +68,14 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _page("Sessions", "wifi_tethering", "audit_session"),
                     _page("Audit log", "receipt_long", "audit_event"),
+                    {
+                        "title": "Explain",
+                        "icon": "question_mark",
+                        "link": reverse_lazy("console:explain"),
+                        "permission": lambda request: request.user.has_perms(
+                            ["accounts.view_device", "acl.view_policy"]
+                        ),
+                    },
                 ],
             },
             {

@@ -51,6 +51,8 @@ def everywhere() -> list[str]:
         reverse("admin:accounts_device_history", args=[device.pk]),
         reverse("admin:accounts_device_new_token", args=[device.pk]),
         reverse("admin:accounts_credential_delete", args=[device.pk, credential.pk]),
+        f"{reverse('console:explain')}?event={rows[3].pk}&policy={policy.pk}",
+        f"{reverse('console:device_names')}?username=%22",
     ]
 
 
