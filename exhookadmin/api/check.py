@@ -69,6 +69,7 @@ class DeviceCheckSerializer(serializers.Serializer[Any]):
     words = serializers.CharField()
     reason = serializers.CharField()
     passed = serializers.BooleanField()
+    detail = serializers.CharField(allow_blank=True, help_text="What the device demands and the client has.")
 
 
 class ExplanationSerializer(serializers.Serializer[Any]):
