@@ -57,6 +57,21 @@ def delete_groups(groups: models.QuerySet[DeviceGroup]) -> int:
     return by_model.get(DeviceGroup._meta.label, 0)
 
 
+def join_group(devices: DeviceQuerySet, group: DeviceGroup) -> int:
+    """Puts devices into a group. Answers how many were not in it yet."""
+    members = Device.groups.through.objects
+    fresh = devices.exclude(groups=group).values_list("pk", flat=True)
+    rows = [Device.groups.through(device_id=pk, devicegroup_id=group.pk) for pk in fresh]
+    members.bulk_create(rows, batch_size=1000, ignore_conflicts=True)
+    return len(rows)
+
+
+def leave_group(devices: DeviceQuerySet, group: DeviceGroup) -> int:
+    """Takes devices out of a group. Answers how many were in it."""
+    members = Device.groups.through.objects.filter(devicegroup=group, device__in=devices)
+    return members.delete()[0]
+
+
 @transaction.atomic
 def create_token(
     device: Device, label: str = "", expires_at: datetime | None = None
@@ -96,6 +111,17 @@ def add_password(
     return credential
 
 
+def end_credential(credential: Credential, after: timedelta) -> Credential:
+    """Lets a credential expire after so long, unless it does so earlier anyway. Raises ValidationError."""
+    if after < timedelta(0):
+        raise ValidationError({"overlap": "The overlap cannot be shorter than nothing."})
+    ends = timezone.now() + after
+    if credential.expires_at is None or credential.expires_at > ends:
+        credential.expires_at = ends
+        _store(credential, "expires_at")
+    return credential
+
+
 @transaction.atomic
 def rotate_token(
     credential: Credential, overlap: timedelta, label: str = "", expires_at: datetime | None = None
@@ -105,12 +131,7 @@ def rotate_token(
     The token itself is returned once. Raises ValidationError for an overlap below zero, and when
     the credential has been deleted meanwhile.
     """
-    if overlap < timedelta(0):
-        raise ValidationError({"overlap": "The overlap cannot be shorter than nothing."})
-    ends = timezone.now() + overlap
-    if credential.expires_at is None or credential.expires_at > ends:
-        credential.expires_at = ends
-        _store(credential, "expires_at")
+    end_credential(credential, overlap)
     return create_token(credential.device, label or credential.label, expires_at)
 
 
