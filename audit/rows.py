@@ -1,9 +1,11 @@
 """From a fact to the values of its row."""
 
 import re
+from datetime import UTC, datetime
 from ipaddress import IPv6Address, ip_address
 
 from audit.fact import Fact, bounded
+from audit.folding import Row
 from audit.models import Event
 
 COLUMNS = (
@@ -18,8 +20,9 @@ _BYTE = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _is_ipv4 = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}").fullmatch
 
 
-def values_of(fact: Fact) -> tuple[object, ...]:
-    """What the row of a fact that was not repeated holds; a fact's texts are bounded already."""
+def values_of(row: Row) -> tuple[object, ...]:
+    """What the row holds; a fact's texts are bounded already."""
+    fact, last = row.fact, row.last_time
     return (
         fact.id,
         fact.at,
@@ -44,14 +47,14 @@ def values_of(fact: Fact) -> tuple[object, ...]:
         fact.credential_id,
         fact.detail,
         fact.revision,
-        0,
-        None,
+        row.repeats,
+        None if last is None else datetime.fromtimestamp(last, UTC),
     )
 
 
 def event_of(fact: Fact) -> Event:
     """The event that tells of the fact, not stored yet."""
-    return Event(**dict(zip(COLUMNS, values_of(fact), strict=True)))
+    return Event(**dict(zip(COLUMNS, values_of(Row(fact)), strict=True)))
 
 
 def stored_address(text: str) -> str | None:

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from audit import positions
 from audit.copying import insert_events, insert_new_events
+from audit.counting import count_repeats
 from audit.fact import Fact
+from audit.folding import Memory, Row, fold
 from audit.presence import moves_presence
 from audit.rows import values_of
 from audit.sessions import lock_sessions, move_sessions
@@ -15,7 +18,10 @@ from audit.spool_reader import Move
 
 
 class Database:
-    """Where a recorder's facts go: the database of this project."""
+    """Where a recorder's facts go: the database of this project. Remembers which rows may be repeated."""
+
+    def __init__(self) -> None:
+        self._memory = Memory()
 
     def position(self, spool: str) -> Position | None:
         """How far this spool's facts are stored. Raises django.db.Error."""
@@ -26,7 +32,7 @@ class Database:
 
         Raises Moved, or django.db.Error; then nothing of the batch was stored.
         """
-        return write_facts(facts, move)
+        return write_facts(facts, move, self._memory)
 
     def forget(self, spool: str) -> None:
         """A spool that is gone from the disk. Raises django.db.Error."""
@@ -37,32 +43,38 @@ class Database:
         positions.tidy(spools)
 
 
-def write_facts(facts: Sequence[Fact], move: Move | None = None) -> int:
+def write_facts(facts: Sequence[Fact], move: Move | None = None, memory: Memory | None = None) -> int:
     """Stores the facts as events, moves the sessions, and the spool's position. Answers how many were new.
 
-    Facts that are stored already change nothing. Raises positions.Moved, or django.db.Error; then
-    nothing of the batch was stored.
+    Facts whose ids are stored already change nothing. With a memory, repeats are also folded into rows
+    of the batches before. Raises positions.Moved, or django.db.Error; then nothing of the batch was stored.
     """
+    if len({fact.id for fact in facts}) < len(facts):
+        facts = list({fact.id: fact for fact in facts}.values())
+    folded = fold(facts, memory, settings.EXHOOK_FOLD_SECONDS)
     with transaction.atomic():
         if move is not None:
             positions.store(move)
-        fresh = _insert(facts)
-        if any(moves_presence(fact) for fact in fresh):
+        folded.put_back(count_repeats(folded.additions))
+        new = _insert(folded.rows)
+        moving = [row.fact for row in new if moves_presence(row.fact)]
+        if moving:
             lock_sessions()
-            move_sessions(fresh)
-    return len(fresh)
+            move_sessions(moving)
+    if memory is not None:
+        memory.keep(folded)
+    return sum(addition.count for addition in folded.additions) + sum(1 + row.repeats for row in new)
 
 
-def _insert(facts: Sequence[Fact]) -> Sequence[Fact]:
-    """Answers the facts that were not there yet, each once."""
-    if not facts:
-        return facts
-    rows = [values_of(fact) for fact in facts]
+def _insert(rows: Sequence[Row]) -> Sequence[Row]:
+    """Answers the rows that were not there yet, each once."""
+    if not rows:
+        return rows
+    values = [values_of(row) for row in rows]
     try:
-        insert_events(rows)
+        insert_events(values)
     except IntegrityError:
-        # Told again: by a broker that calls twice, or from a spool whose position was lost.
-        new = insert_new_events(rows)
-        distinct = {fact.id: fact for fact in facts if fact.id in new}
-        return list(distinct.values())
-    return facts
+        # Told again, from a spool whose position was lost.
+        new = insert_new_events(values)
+        return list({row.fact.id: row for row in rows if row.fact.id in new}.values())
+    return rows

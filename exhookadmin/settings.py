@@ -233,3 +233,4 @@ EXHOOK_SPOOL_MEGABYTES = env.int("EXHOOK_SPOOL_MEGABYTES", default=1024, at_leas
 EXHOOK_SPOOL_SYNC = env.choice(
     "EXHOOK_SPOOL_SYNC", default="interval", choices=["always", "interval", "never"]
 )
+EXHOOK_FOLD_SECONDS = env.int("EXHOOK_FOLD_SECONDS", default=600)

@@ -8,11 +8,16 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as example_settings
 from hypothesis import strategies as st
 
 from audit.fact import NAME_CHARACTERS, TEXT_CHARACTERS, Fact, Kind
+from audit.folding import Memory
 from audit.models import Event, Session
+from audit.positions import Moved
+from audit.spool import Position
+from audit.spool_reader import Move
 from audit.writer import write_facts
 from tests.audit.test_presence import down, lives, up
 
@@ -234,7 +239,7 @@ def emptied() -> None:
 
 
 @pytest.mark.django_db
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@example_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(life=lives(), data=st.data())
 def test_batches_of_any_size_and_told_twice_end_in_the_same_sessions(
     life: tuple[list[Fact], bool], data: st.DataObject
@@ -253,6 +258,106 @@ def test_batches_of_any_size_and_told_twice_end_in_the_same_sessions(
         rest = rest[size:]
     assert sessions() == at_once
     assert Session.objects.online().exists() is online
+
+
+# --- Floods ---
+
+
+def refused(at: float, topic: str = "valve/1", **more: Any) -> Fact:
+    said = {"reason": "rule_denies", **PUMP, **more}
+    return Fact(Kind.AUTHORIZE, time=START + at, allowed=False, topic=topic, **said)
+
+
+def counts() -> list[tuple[str, float, int, float | None]]:
+    """Topic, first, repeats, last: of every row, oldest first."""
+    return [
+        (
+            event.topic,
+            event.time.timestamp() - START,
+            event.repeats,
+            event.last_time.timestamp() - START if event.last_time else None,
+        )
+        for event in Event.objects.order_by("time", "topic")
+    ]
+
+
+@pytest.mark.django_db
+def test_a_flood_over_many_batches_is_one_row_that_counts():
+    memory = Memory()
+    assert write_facts([refused(0), refused(1, port=2), refused(2)], None, memory) == 3
+    assert counts() == [("valve/1", 0, 2, 2)]
+    assert write_facts([refused(3)], None, memory) == 1
+    assert write_facts([refused(4.25), refused(3.5), refused(5, "valve/2")], None, memory) == 3
+    assert write_facts([refused(4)], None, memory) == 1
+    assert counts() == [("valve/1", 0, 6, 4.25), ("valve/2", 5, 0, None)]
+    assert write_facts([refused(600), refused(601)], None, memory) == 2
+    assert counts()[2:] == [("valve/1", 600, 1, 601)]
+
+
+@pytest.mark.django_db
+def test_a_row_that_was_not_repeated_until_now():
+    memory = Memory()
+    write_facts([refused(0)], None, memory)
+    write_facts([refused(1)], None, memory)
+    assert counts() == [("valve/1", 0, 1, 1)]
+
+
+@pytest.mark.django_db
+def test_many_rows_are_counted_on_in_one_batch():
+    memory = Memory()
+    topics = [f"valve/{number:03}" for number in range(150)]
+    write_facts([refused(number, topic) for number, topic in enumerate(topics)], None, memory)
+    write_facts([refused(200, topic) for topic in topics] + [refused(201, topics[0])], None, memory)
+    assert counts()[0] == (topics[0], 0, 2, 201)
+    assert counts()[1:] == [(topic, number, 1, 200) for number, topic in enumerate(topics)][1:]
+
+
+@pytest.mark.django_db
+def test_when_the_row_was_deleted_its_repeats_are_a_new_one():
+    memory = Memory()
+    write_facts([refused(0), refused(0, "valve/2")], None, memory)
+    Event.objects.filter(topic="valve/1").delete()
+    write_facts([refused(1), refused(2), refused(2, "valve/2")], None, memory)
+    write_facts([refused(3)], None, memory)
+    assert counts() == [("valve/2", 0, 1, 2), ("valve/1", 1, 2, 3)]
+
+
+@pytest.mark.django_db
+def test_a_batch_that_is_not_stored_is_not_remembered():
+    memory = Memory()
+    with pytest.raises(UnicodeEncodeError):
+        write_facts([refused(0), refused(1, "\ud800")], None, memory)
+    write_facts([refused(2)], None, memory)
+    assert counts() == [("valve/1", 2, 0, None)]
+
+
+@pytest.mark.django_db
+def test_what_a_lost_answer_hid_is_not_counted_twice():
+    memory = Memory()
+    write_facts([refused(0)], Move("spool", None, Position(0, 100)), memory)
+    repeats = [refused(1), refused(2)]
+    write_facts(repeats, Move("spool", Position(0, 100), Position(0, 300)), memory)
+    with pytest.raises(Moved):
+        write_facts(repeats, Move("spool", Position(0, 100), Position(0, 300)), memory)
+    assert counts() == [("valve/1", 0, 2, 2)]
+
+
+@pytest.mark.django_db
+def test_told_again_without_a_position_a_batch_changes_nothing():
+    facts = [refused(0), refused(1), refused(2), refused(2, "valve/2")]
+    assert write_facts(facts) == 4
+    assert write_facts(facts) == 0
+    assert write_facts([*facts, *facts]) == 0
+    assert counts() == [("valve/1", 0, 2, 2), ("valve/2", 2, 0, None)]
+
+
+@pytest.mark.django_db
+def test_without_folding_each_is_a_row(settings: Any):
+    settings.EXHOOK_FOLD_SECONDS = 0
+    memory = Memory()
+    write_facts([refused(0), refused(1)], None, memory)
+    write_facts([refused(2)], None, memory)
+    assert [count[1:] for count in counts()] == [(0, 0, None), (1, 0, None), (2, 0, None)]
 
 
 # --- Several writers ---

@@ -68,6 +68,11 @@ def pump_of(version: Version) -> dict[str, Any]:
     return {name: value for name, value in PUMP.items() if name in fields}
 
 
+@pytest.fixture(autouse=True)
+def _each_fact_a_row(settings: Any) -> None:
+    settings.EXHOOK_FOLD_SECONDS = 0
+
+
 def write(endpoint: Endpoint) -> list[Event]:
     """The events of all that has happened so far, oldest first."""
     write_facts(endpoint.facts)

@@ -181,7 +181,8 @@ def test_a_recording_is_answered_and_logged_as_it_happened(
     assert len(calls) == RECORDINGS[version][1]
     devices = set_up_what_the_provider_answered(calls)
     half = busiest_moment(calls)
-    with start_endpoint("--workers", "2", EXHOOK_TRANSPORT=transport) as endpoint:
+    environment = {"EXHOOK_TRANSPORT": transport, "EXHOOK_FOLD_SECONDS": "0"}
+    with start_endpoint("--workers", "2", **environment) as endpoint:
         answers = send(endpoint.address, (call for call, _, _ in calls[:half]))
         online = expected_presence(calls[:half])
         assert sum(reason is None for reason in online.values()) > 20

@@ -1,0 +1,166 @@
+"""Folding: the same refusal of the same client again and again is one row that counts.
+
+Pure: facts in; out come the rows to insert, and what to add to rows that are stored. A row covers
+at most so many seconds after its first fact, so that whoever goes on being refused is seen to.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from uuid import UUID
+
+from audit.fact import Fact, Kind
+
+# A device, or who pretends to be one, can cause any number of these.
+FOLDED = frozenset({Kind.AUTHENTICATE, Kind.AUTHORIZE, Kind.CONNACK})
+REMEMBERED = 10_000
+
+Key = bytes
+
+
+@dataclass(slots=True)
+class Row:
+    """A row to insert: a fact, and how many more facts, the latest of them when, told the same."""
+
+    fact: Fact
+    repeats: int = 0
+    last_time: float | None = None
+
+    def add(self, fact: Fact) -> None:
+        """Counts another fact that tells the same."""
+        self.repeats += 1
+        self.last_time = fact.time if self.last_time is None else max(self.last_time, fact.time)
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """What is remembered of a stored row: what it takes to find it again."""
+
+    id: UUID
+    time: float
+    kind: Kind
+
+
+@dataclass(slots=True)
+class Addition:
+    """Facts that a stored row is to count. Should that row be gone, they are the row ``instead``."""
+
+    first: First
+    instead: Row
+
+    @property
+    def count(self) -> int:
+        """How many facts."""
+        return self.instead.repeats + 1
+
+    @property
+    def last_time(self) -> float:
+        """Of the latest of them."""
+        instead = self.instead
+        return instead.fact.time if instead.last_time is None else max(instead.last_time, instead.fact.time)
+
+
+@dataclass(slots=True)
+class Folded:
+    """A batch, folded."""
+
+    rows: list[Row] = field(default_factory=list)
+    additions: list[Addition] = field(default_factory=list)
+    firsts: dict[Key, First] = field(default_factory=dict)
+    """The rows of this batch that may be repeated."""
+
+    def put_back(self, missing: set[UUID]) -> None:
+        """The stored rows with these ids are gone: what they were to count becomes rows."""
+        if not missing:
+            return
+        by_id = {first.id: key for key, first in self.firsts.items()}
+        for addition in self.additions:
+            if addition.first.id in missing:
+                self.rows.append(addition.instead)
+                if (key := by_id.get(addition.first.id)) is not None:
+                    self.firsts[key] = _first(addition.instead.fact)
+        self.additions = [addition for addition in self.additions if addition.first.id not in missing]
+
+
+class Memory:
+    """The rows that were stored last and may be repeated; the least recently repeated are forgotten first."""
+
+    def __init__(self, most: int = REMEMBERED) -> None:
+        self._most = most
+        self._firsts: OrderedDict[Key, First] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._firsts)
+
+    def get(self, key: Key) -> First | None:
+        """The row that may be repeated; None when none is remembered."""
+        return self._firsts.get(key)
+
+    def keep(self, folded: Folded) -> None:
+        """To be called once the batch is stored, and not before."""
+        for key, first in folded.firsts.items():
+            self._firsts[key] = first
+            self._firsts.move_to_end(key)
+        while len(self._firsts) > self._most:
+            self._firsts.popitem(last=False)
+
+
+def fold(facts: Sequence[Fact], memory: Memory | None, seconds: float) -> Folded:
+    """Folds a batch, whose ids are distinct, within itself and, with a memory, into what is stored.
+
+    The memory is not changed. Nothing is folded when ``seconds`` is 0.
+    """
+    folded = Folded()
+    rows: dict[Key, Row] = {}
+    additions: dict[Key, Addition] = {}
+    for fact in facts:
+        if seconds <= 0 or fact.allowed is not False or fact.kind not in FOLDED:
+            folded.rows.append(Row(fact))
+            continue
+        key = key_of(fact)
+        first = folded.firsts.get(key) or (memory.get(key) if memory is not None else None)
+        if first is None or not 0 <= fact.time - first.time < seconds:
+            additions.pop(key, None)
+            rows[key] = Row(fact)
+            folded.rows.append(rows[key])
+            folded.firsts[key] = _first(fact)
+        elif key in rows:
+            rows[key].add(fact)
+        elif key in additions:
+            additions[key].instead.add(fact)
+        else:
+            additions[key] = Addition(first, Row(fact))
+            folded.additions.append(additions[key])
+            folded.firsts[key] = first
+    return folded
+
+
+def key_of(fact: Fact) -> Key:
+    """The same for facts that differ in nothing but when, and between which ports."""
+    said = (
+        fact.kind,
+        fact.reason,
+        str(fact.device_id),
+        fact.device,
+        fact.client_id,
+        fact.username,
+        fact.address,
+        fact.protocol,
+        fact.cn,
+        fact.node,
+        fact.cluster,
+        fact.action,
+        fact.topic,
+        str(fact.rule_id),
+        fact.rule,
+        str(fact.credential_id),
+        fact.detail,
+        fact.revision,
+    )
+    # A digest, because strangers choose how long these are.
+    return blake2b("\x00".join(said).encode(errors="surrogatepass"), digest_size=16).digest()
+
+
+def _first(fact: Fact) -> First:
+    return First(fact.id, fact.time, fact.kind)
