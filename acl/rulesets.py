@@ -8,6 +8,7 @@ from accounts.core.networks import parse_networks
 from accounts.core.principal import Principal
 from accounts.models import Device
 from acl.core.compiled import CompiledRules, compile_rules
+from acl.core.fingerprint import fingerprint, revision
 from acl.core.rules import Action, Effect
 from acl.core.rules import Rule as CoreRule
 from acl.models import Policy, Rule
@@ -27,12 +28,17 @@ class PolicyBook:
     """All shared policies, compiled once, and to whom they apply.
 
     ``compiled`` holds None for a policy that does not compile and has no last good version.
+    ``revision`` names what is in force: the policies, their rules, and whether they are
+    everyone's or a group's. A device's own rules and policies are no part of it. Every process
+    that reads the same policies finds the same one.
     """
 
     compiled: Mapping[int, CompiledRules | None] = field(default_factory=dict)
     everyone: frozenset[int] = frozenset()
     by_group: Mapping[int, frozenset[int]] = field(default_factory=dict)
     broken: Mapping[int, str] = field(default_factory=dict)
+    revision: str = ""
+    fingerprints: Mapping[int, str] = field(default_factory=dict)
     _tuples: dict[frozenset[int], tuple[CompiledRules, ...]] = field(default_factory=dict, compare=False)
 
     def rule_sets(
@@ -66,6 +72,8 @@ def load_policy_book(previous: PolicyBook | None = None) -> PolicyBook:
     broken: dict[int, str] = {}
     everyone: set[int] = set()
     by_group: dict[int, set[int]] = {}
+    fingerprints: dict[int, str] = {}
+    states = []
     for policy in Policy.objects.filter(enabled=True).prefetch_related("rules", "groups"):
         try:
             rules = core_rules(policy.rules.all(), f"policy {policy.name}")
@@ -77,11 +85,28 @@ def load_policy_book(previous: PolicyBook | None = None) -> PolicyBook:
                 logger.error("policy does not compile", extra={"policy": policy.name, "problem": str(error)})
         if policy.everyone:
             everyone.add(policy.pk)
-        for group in policy.groups.all():
-            by_group.setdefault(group.pk, set()).add(policy.pk)
+        group_ids = [group.pk for group in policy.groups.all()]
+        for group_id in group_ids:
+            by_group.setdefault(group_id, set()).add(policy.pk)
+        fingerprints[policy.pk] = _fingerprint(policy.pk, compiled[policy.pk], previous)
+        states.append((policy.name, policy.everyone, group_ids, fingerprints[policy.pk]))
     return PolicyBook(
-        compiled, frozenset(everyone), {group: frozenset(ids) for group, ids in by_group.items()}, broken
+        compiled,
+        frozenset(everyone),
+        {group: frozenset(ids) for group, ids in by_group.items()},
+        broken,
+        revision(states),
+        fingerprints,
     )
+
+
+def _fingerprint(policy_id: int, rules: CompiledRules | None, previous: PolicyBook | None) -> str:
+    """Of what is in force: the last good version where there is one; of nothing where there is none."""
+    if rules is None:
+        return ""
+    if previous is not None and previous.compiled.get(policy_id) is rules:
+        return previous.fingerprints[policy_id]
+    return fingerprint(compiled.rule for compiled in rules.rules)
 
 
 def _recompiled(rules: list[CoreRule], previous: CompiledRules | None) -> CompiledRules:

@@ -28,7 +28,9 @@ from audit.periods import Periods, Step, periods
 
 KIND_COLOURS = {
     "login refused": "danger",
+    "login allowed": "success",
     "access denied": "danger",
+    "access allowed": "success",
     "connection refused": "warning",
     "connected": "success",
     "broker node attached": "info",
@@ -141,7 +143,7 @@ class EventAdmin(ReadOnlyAdmin):
         ("What happened", {"fields": ("when_exactly", "what", "why", "meaning", "detail")}),
         ("Who", {"fields": ("device_name", "client_id", "username", "cn", "credential_id")}),
         ("From where", {"fields": ("address", "port", "protocol", "listener_port", "node", "cluster")}),
-        ("Access", {"fields": ("action", "topic", "rule", "rule_id")}),
+        ("Access", {"fields": ("action", "topic", "rule", "rule_id", "revision")}),
     )
 
     def get_fieldsets(self, request: HttpRequest, obj: Event | None = None) -> Any:
@@ -180,7 +182,7 @@ class EventAdmin(ReadOnlyAdmin):
 
     @display(description="event", label=KIND_COLOURS)
     def what(self, event: Event) -> str:
-        return str(event.get_kind_display())
+        return event.title
 
     @display(description="reason")
     def why(self, event: Event) -> str | None:
@@ -197,7 +199,7 @@ class EventAdmin(ReadOnlyAdmin):
 
     @display(description="topic")
     def about(self, event: Event) -> str | None:
-        return f"{event.action} {event.topic}" if event.topic else None
+        return f"{event.action} {event.topic}".strip() if event.topic else None
 
     @display(description="device")
     def device_name(self, row: Any) -> str:

@@ -6,14 +6,39 @@ from django.db.models import Q
 from audit.fact import NAME_CHARACTERS, Kind
 
 KINDS = [
-    (Kind.AUTHENTICATE.value, "login refused"),
-    (Kind.AUTHORIZE.value, "access denied"),
+    (Kind.AUTHENTICATE.value, "login"),
+    (Kind.AUTHORIZE.value, "access"),
+    (Kind.CONNECT.value, "connection asked for"),
     (Kind.CONNACK.value, "connection refused"),
     (Kind.CONNECTED.value, "connected"),
     (Kind.DISCONNECTED.value, "disconnected"),
+    (Kind.SUBSCRIBE.value, "subscription asked for"),
+    (Kind.UNSUBSCRIBE.value, "subscription given up"),
+    (Kind.SESSION_CREATED.value, "session created"),
+    (Kind.SESSION_SUBSCRIBED.value, "session subscribed"),
+    (Kind.SESSION_UNSUBSCRIBED.value, "session unsubscribed"),
+    (Kind.SESSION_RESUMED.value, "session resumed"),
+    (Kind.SESSION_DISCARDED.value, "session discarded"),
+    (Kind.SESSION_TAKENOVER.value, "session taken over"),
+    (Kind.SESSION_TERMINATED.value, "session ended"),
+    (Kind.MESSAGE_PUBLISH.value, "message published"),
+    (Kind.MESSAGE_DELIVERED.value, "message delivered"),
+    (Kind.MESSAGE_ACKED.value, "message acknowledged"),
+    (Kind.MESSAGE_DROPPED.value, "message dropped"),
     (Kind.PROVIDER_LOADED.value, "broker node attached"),
     (Kind.PROVIDER_UNLOADED.value, "broker node detached"),
 ]
+DECIDED = {
+    (Kind.AUTHENTICATE.value, True): "login allowed",
+    (Kind.AUTHENTICATE.value, False): "login refused",
+    (Kind.AUTHORIZE.value, True): "access allowed",
+    (Kind.AUTHORIZE.value, False): "access denied",
+}
+
+
+def kind_choices() -> list[tuple[str, str]]:
+    """Asked for by the field, so that a further kind needs no migration."""
+    return KINDS
 
 
 class Event(models.Model):
@@ -21,7 +46,7 @@ class Event(models.Model):
 
     id = models.UUIDField(primary_key=True, editable=False)
     time = models.DateTimeField(help_text="When the endpoint received the hook (UTC).")
-    kind = models.CharField(max_length=40, choices=KINDS)
+    kind = models.CharField(max_length=40, choices=kind_choices)
     allowed = models.BooleanField(null=True, help_text="Empty where nothing was decided.")
     reason = models.CharField(max_length=40, blank=True)
     device_id = models.BigIntegerField(null=True, blank=True)
@@ -44,7 +69,10 @@ class Event(models.Model):
         blank=True, help_text="The broker’s own words: reason of a disconnect, code of a CONNACK."
     )
     revision = models.CharField(
-        max_length=16, blank=True, help_text="Which state of the shared policies decided."
+        max_length=16,
+        blank=True,
+        help_text="Which state of the shared policies decided: a fingerprint of them. A device’s own rules, "
+        "and which policies it has, are no part of it.",
     )
     repeats = models.PositiveIntegerField(
         default=0, help_text="How many more times the same client was refused the same for the same reason."
@@ -63,7 +91,12 @@ class Event(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} {self.device or self.client_id}".strip()
+        return f"{self.title} {self.device or self.client_id}".strip()
+
+    @property
+    def title(self) -> str:
+        """What happened, in a few words: the kind, and how it was decided."""
+        return DECIDED.get((self.kind, bool(self.allowed))) or str(self.get_kind_display())
 
 
 class SessionQuerySet(models.QuerySet["Session"]):

@@ -4,11 +4,14 @@ A setting that is misspelt must not quietly mean its opposite: every reader rais
 ImproperlyConfigured with the variable's name and what it takes.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+
+from acl.core.topic_problems import filter_problem
+from acl.core.wrappers import WRAPPERS
 
 _TRUE = {"true", "yes", "on", "1"}
 _FALSE = {"false", "no", "off", "0", ""}
@@ -32,7 +35,7 @@ class Environment(environ.FileAwareEnv):
     def list(self, var: str, default: Collection[str], choices: Collection[str] = ()) -> list[str]:
         """Texts separated by commas; with ``choices``, one of these at least."""
         text = self.str(var, default=",".join(default))
-        values = [item.strip() for item in text.split(",") if item.strip()]
+        values = _separated(text)
         for value in values:
             if choices and value not in choices:
                 raise ImproperlyConfigured(
@@ -40,6 +43,20 @@ class Environment(environ.FileAwareEnv):
                 )
         if choices and not values:
             raise ImproperlyConfigured(f"{var} is empty. Choose from: {', '.join(sorted(choices))}.")
+        return values
+
+    def topic_filters(self, var: str, default: Collection[str]) -> Sequence[str]:
+        """Topic filters (MQTT 5, 4.7) separated by commas."""
+        # Not with self.str, which takes a value that begins with $ for the name of another variable.
+        values = _separated(self.ENVIRON.get(var, ",".join(default)))
+        for value in values:
+            problem = filter_problem(value)
+            if value.startswith(WRAPPERS):
+                problem = (
+                    f"“{value}” is a way to subscribe, not a topic of messages; write the filter inside."
+                )
+            if problem:
+                raise ImproperlyConfigured(f"{var}: {problem}")
         return values
 
     def choice(self, var: str, default: str, choices: Collection[str]) -> str:
@@ -71,3 +88,7 @@ class Environment(environ.FileAwareEnv):
             limits = f"at least {at_least}" + ("" if at_most is None else f" and at most {at_most}")
             raise ImproperlyConfigured(f"{var}: {text} is out of range; it must be {limits}.")
         return number
+
+
+def _separated(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]

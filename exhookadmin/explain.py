@@ -66,7 +66,8 @@ class Explained:
     ``checks`` are in the order in which the first failure denies, and all made, so that every
     failure shows. ``considered`` holds every rule that applies, in evaluation order; ``topic`` is
     what they were tried on, without a wrapper such as ``$share/…``; ``problem`` says in words what
-    is wrong with the topic or with a policy.
+    is wrong with the topic or with a policy. ``revision`` names the state of the shared policies, as
+    recorded decisions do.
     """
 
     client: Client
@@ -78,6 +79,7 @@ class Explained:
     topic: str = ""
     considered: tuple[Consideration, ...] = ()
     problem: str = ""
+    revision: str = ""
 
     @property
     def deciding(self) -> Consideration | None:
@@ -92,7 +94,7 @@ def explain_connect(client: Client, now: float | None = None) -> Explained:
 
     ``now`` is seconds since the epoch, the present unless given. Raises django.db.Error.
     """
-    return _explain_connect(client, look_up(client).principal, now, _verify)
+    return _explain_connect(look_up(client), client, now, _verify)
 
 
 def suppose_connect(client: Client, secret: Secret, now: float | None = None) -> Explained:
@@ -101,12 +103,12 @@ def suppose_connect(client: Client, secret: Secret, now: float | None = None) ->
     Decided by the function that decides, with stand-ins for the device’s credentials: each is as live as
     the one it stands for, and no secret is needed, hashed or guessed. Raises django.db.Error.
     """
-    principal = look_up(client).principal
-    if principal is not None:
-        stand_ins = (replace(stored, kind=CredentialKind.PASSWORD) for stored in principal.credentials)
-        principal = replace(principal, credentials=tuple(stand_ins))
+    known = look_up(client)
+    if known.principal is not None:
+        stand_ins = (replace(stored, kind=CredentialKind.PASSWORD) for stored in known.principal.credentials)
+        known = replace(known, principal=replace(known.principal, credentials=tuple(stand_ins)))
     client = client._replace(password="" if secret is Secret.NONE else secret)
-    return _explain_connect(client, principal, now, lambda credential, sent: sent == Secret.RIGHT)
+    return _explain_connect(known, client, now, lambda credential, sent: sent == Secret.RIGHT)
 
 
 def explain_access(client: Client, request: AccessRequest, now: float | None = None) -> Explained:
@@ -131,6 +133,7 @@ def explain_known(
         topic=explanation.topic,
         considered=explanation.considered,
         problem=explanation.topic_problem or (_broken(known) if broken else ""),
+        revision=known.book.revision,
     )
 
 
@@ -166,10 +169,9 @@ def prescribed_client_id(principal: Principal) -> str:
     return principal.bound_client_id if principal.binding == Binding.EXACT else ""
 
 
-def _explain_connect(
-    client: Client, principal: Principal | None, now: float | None, verify: Verifier
-) -> Explained:
+def _explain_connect(known: Known, client: Client, now: float | None, verify: Verifier) -> Explained:
     now = time.time() if now is None else now
+    principal = known.principal
     decision = authenticate(client, principal, now, verify)
     if decision is None:
         raise RuntimeError("a verifier that hashes leaves nothing undecided")
@@ -178,7 +180,8 @@ def _explain_connect(
     if all(check.passed for check in checks):
         proof = f"{live or 'no'} live credential{'' if live == 1 else 's'}"
         checks = (*checks, DeviceCheck(PROVES_ITSELF, decision.reason, decision.allow, proof))
-    return Explained(client, decision, principal, _found_by(client, principal), checks, live)
+    found_by = _found_by(client, principal)
+    return Explained(client, decision, principal, found_by, checks, live, revision=known.book.revision)
 
 
 def _order() -> list[IdentitySource]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
 
 from exhookadmin.environment import Environment
@@ -208,6 +209,20 @@ EXHOOK_HOOKS = env.list(
     ],
     choices=_HOOKS,
 )
+EXHOOK_MESSAGE_TOPICS = env.topic_filters("EXHOOK_MESSAGE_TOPICS", default=[])
+_MESSAGE_HOOKS = [name for name in EXHOOK_HOOKS if name.startswith("message.")]
+if _MESSAGE_HOOKS and not EXHOOK_MESSAGE_TOPICS:
+    raise ImproperlyConfigured(
+        f"EXHOOK_HOOKS: {', '.join(_MESSAGE_HOOKS)} would cost every message a round trip. Name the topics "
+        "to watch, for example EXHOOK_MESSAGE_TOPICS=site/+/alarm/#, or leave the message hooks out."
+    )
+if EXHOOK_MESSAGE_TOPICS and not _MESSAGE_HOOKS:
+    raise ImproperlyConfigured(
+        "EXHOOK_MESSAGE_TOPICS does nothing without a message hook: add message.publish to EXHOOK_HOOKS, "
+        "or leave the topics out."
+    )
+EXHOOK_SAMPLE_AUTHENTICATE = env.float("EXHOOK_SAMPLE_AUTHENTICATE", default=0.0, at_most=1.0)
+EXHOOK_SAMPLE_AUTHORIZE = env.float("EXHOOK_SAMPLE_AUTHORIZE", default=0.0, at_most=1.0)
 EXHOOK_IDENTITY_ORDER = env.list(
     "EXHOOK_IDENTITY_ORDER",
     default=["username", "client_id", "certificate_cn"],

@@ -21,6 +21,7 @@ from accounts.services import add_password, create_device, create_token, save_gr
 from acl.core.decide import AccessRequest
 from acl.core.rules import Action
 from acl.models import Rule
+from acl.rulesets import load_policy_book
 from acl.services import create_policy, create_rule
 from exhookadmin.exhook.emqx import Node, Target, headers_of, open_channel
 from exhookadmin.exhook.hooks import Hook
@@ -224,6 +225,7 @@ def test_the_command_prints_decision_checks_and_rules(token: str) -> None:
     assert "Device    pump-1, found by client id" in output
     assert "Decision  DENY: denied by a rule (rule_denies)" in output
     assert "Rule: deny all site/secret/# (policy base)" in output
+    assert f"Policies  revision {load_policy_book().revision}\n" in output
     assert "✓ the device is enabled" in output
     assert re.search(r"2\. ✓ deny all site/secret/# \(policy base\)  ← decides\n +its filter matches", output)
     assert output.count("← decides") == 1

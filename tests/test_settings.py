@@ -127,7 +127,9 @@ def test_an_unknown_name_stops_the_program_and_tells_the_known_ones(tmp_path, na
 @pytest.mark.parametrize(
     ("name", "value", "read"),
     [
-        ("EXHOOK_HOOKS", "client.authorize,message.publish", "['client.authorize', 'message.publish']"),
+        ("EXHOOK_HOOKS", "client.authorize,session.created", "['client.authorize', 'session.created']"),
+        ("EXHOOK_SAMPLE_AUTHENTICATE", "0.01", "0.01"),
+        ("EXHOOK_SAMPLE_AUTHORIZE", "1", "1.0"),
         ("EXHOOK_IDENTITY_ORDER", "certificate_cn,username", "['certificate_cn', 'username']"),
         ("EXHOOK_BCRYPT_ROUNDS", "12", "12"),
         ("ALLOWED_HOSTS", "a.example,b.example", "['a.example', 'b.example']"),
@@ -136,6 +138,17 @@ def test_an_unknown_name_stops_the_program_and_tells_the_known_ones(tmp_path, na
 def test_a_variable_reaches_its_setting(tmp_path, name, value, read):
     done = run_python(*show(name), VAR_DIR=str(tmp_path), **{name: value})
     assert (done.stdout.strip(), done.returncode) == (read, 0), done.stderr
+
+
+def test_message_hooks_go_with_the_topics_to_watch(tmp_path):
+    hooks, topics = "client.authorize,message.publish,message.dropped", "$SYS/#, site/+/alarm/#"
+    done = run_python(
+        *show("EXHOOK_HOOKS", "EXHOOK_MESSAGE_TOPICS"),
+        VAR_DIR=str(tmp_path),
+        EXHOOK_HOOKS=hooks,
+        EXHOOK_MESSAGE_TOPICS=topics,
+    )
+    assert done.stdout.strip() == f"{hooks.split(',')}|['$SYS/#', 'site/+/alarm/#']", done.stderr
 
 
 def test_a_variable_may_be_put_into_a_file(tmp_path):
@@ -203,6 +216,14 @@ def test_two_installations_never_share_a_made_key(tmp_path):
         ("EXHOOK_THROTTLE_SECONDS", "-1", "out of range"),
         ("EXHOOK_IDENTITY_ORDER", " , ", "is empty"),
         ("EXHOOK_TRANSPORT", "grpcio,native", "choose one of"),
+        ("EXHOOK_HOOKS", "client.authorize,message.publish", "would cost every message a round trip"),
+        ("EXHOOK_MESSAGE_TOPICS", "site/#", "add message.publish to EXHOOK_HOOKS"),
+        ("EXHOOK_MESSAGE_TOPICS", "a/b,site/#/alarm", "# is only allowed as the last level; write site/#"),
+        ("EXHOOK_MESSAGE_TOPICS", "$share/g/site/#", "write the filter inside"),
+        ("EXHOOK_SAMPLE_AUTHENTICATE", "1.1", "at most 1.0"),
+        ("EXHOOK_SAMPLE_AUTHORIZE", "-0.1", "at least 0.0"),
+        ("EXHOOK_SAMPLE_AUTHORIZE", "nan", "out of range"),
+        ("EXHOOK_SAMPLE_AUTHORIZE", "5%", "is no number"),
         ("DATABASE_URL", "nonsense", "postgres://user:password@host"),
     ],
 )

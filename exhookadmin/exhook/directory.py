@@ -71,6 +71,11 @@ class Directory:
         return self._book
 
     @property
+    def revision(self) -> str:
+        """The fingerprint of the policies in force; empty before they were read."""
+        return self._book.revision if self._book else ""
+
+    @property
     def held(self) -> int:
         """How many devices are in memory."""
         return len(self._memory)
@@ -168,15 +173,14 @@ class Directory:
             self._retry_at = self._doubted_at
         self._move_version()
 
-    def settled_until(self, client: Client, wall_clock: float) -> float:
-        """Until when, on this clock, what memory holds of the client's device cannot change by
-        time alone; the past when memory holds nothing."""
-        known, now = self.peek(client), self._clock()
-        if known is None or known.principal is None:
-            return now
-        edges = [known.principal.valid_from, known.principal.valid_until]
-        ahead = [edge - wall_clock for edge in edges if edge is not None and edge > wall_clock]
-        return min([known.loaded_at + self._max_age, *(now + seconds for seconds in ahead)])
+    def settled_until(self, known: Known, wall_clock: float) -> float:
+        """Until when, on this clock, what is known of a device cannot change by time alone."""
+        until = known.loaded_at + self._max_age
+        if known.principal is not None:
+            for edge in (known.principal.valid_from, known.principal.valid_until):
+                if edge is not None and edge > wall_clock:
+                    until = min(until, self._clock() + edge - wall_clock)
+        return until
 
     def _names(self, client: Client) -> list[Name]:
         """What to look the client up by. A name longer than a device can have is nobody's, without

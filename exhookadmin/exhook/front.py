@@ -4,6 +4,8 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from random import random
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -60,6 +62,10 @@ class Front:
         self.provider = provider
         self.tally = provider.tally
         self._repeats = Repeats(provider.directory)
+        self._sample = provider.options.sample_authorize
+        ask = partial(provider.access, find=provider.directory.peek)
+        self._ask = partial(ask, record_allowed=False)
+        self._ask_and_record = partial(ask, record_allowed=True)
         self._servicers = {version: servicer_of(version, provider) for version in VERSIONS}
         # Hashing is CPU work: more threads than cores only make each of them slower.
         cores = os.cpu_count() or 1
@@ -87,19 +93,34 @@ class Front:
 
         Raises google.protobuf.message.DecodeError for bytes that are no such message.
         """
-        directory = self.provider.directory
-        asks_again = method.hook is Hook.CLIENT_AUTHORIZE
-        if asks_again and self._repeats.allowed(data, directory.now()):
+        if method.hook is not Hook.CLIENT_AUTHORIZE:
+            received_at = perf_counter()
+            reply = self._decide(method, self._parsed(method, data))
+            if isinstance(reply, bytes):
+                self.tally.quick[method].add(perf_counter() - received_at)
+            return reply
+        # What is to be recorded is decided anew even if it is known: a fact says why.
+        sampled = self._sample > 0 and random() < self._sample
+        if not sampled and self._repeats.allowed(data, self.provider.directory.now()):
             self.tally.repeated[method] += 1
             return ALLOW
+        return self._decide_access(method, data, sampled)
+
+    def _decide_access(self, method: Method, data: bytes, sampled: bool) -> bytes | Unanswered:
         received_at = perf_counter()
-        version = directory.version
+        version = self.provider.directory.version
         message = self._parsed(method, data)
-        reply = self._decide(method, message)
-        if asks_again and reply is ALLOW:
-            self._repeats.remember(data, version, self.provider.settled_until(message))
-        if isinstance(reply, bytes):
-            self.tally.quick[method].add(perf_counter() - received_at)
+        ask = self._ask_and_record if sampled else self._ask
+        answered = answer(self.provider, method, message, ask)
+        if isinstance(answered, Need):
+            return Unanswered(method, message, answered)
+        if isinstance(answered, bytes):
+            reply = answered
+        else:
+            reply, until = answered
+            if reply is ALLOW:
+                self._repeats.remember(data, version, until)
+        self.tally.quick[method].add(perf_counter() - received_at)
         return reply
 
     def later(self, unanswered: Unanswered, deadline: float, done: Done) -> None:

@@ -33,6 +33,11 @@ class Hook(StrEnum):
     MESSAGE_DROPPED = "message.dropped"
 
 
+MESSAGE_HOOKS = frozenset(
+    {Hook.MESSAGE_PUBLISH, Hook.MESSAGE_DELIVERED, Hook.MESSAGE_ACKED, Hook.MESSAGE_DROPPED}
+)
+"""Those that topic filters narrow: EMQX calls them for the topics that the declaration names."""
+
 V1_SPELLING = {
     Hook.CLIENT_AUTHORIZE: "client.check_acl",
     Hook.SESSION_TAKENOVER: "session.takeovered",

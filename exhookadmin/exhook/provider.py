@@ -8,6 +8,7 @@ Both run the same decision code and differ in where they look only.
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from random import random
 from typing import Any
 
 from django.conf import settings
@@ -17,28 +18,44 @@ from accounts.core.decision import Decision, Reason, deny
 from accounts.core.identity import IdentitySource
 from acl.core.decide import AccessRequest, authorize
 from acl.core.rules import Action
+from acl.core.topics import filter_levels, levels_contain
 from acl.rulesets import PolicyBook
 from audit.fact import Fact, Kind
 from exhookadmin.exhook.directory import Directory
-from exhookadmin.exhook.hooks import Hook
+from exhookadmin.exhook.facts import KIND_OF, TOLD, Told, client_fact, node_fact
+from exhookadmin.exhook.hooks import MESSAGE_HOOKS, Hook
 from exhookadmin.exhook.logins import Logins, Need
 from exhookadmin.exhook.memory import Known
 from exhookadmin.exhook.metrics_tally import CallTally
 from exhookadmin.exhook.replies import EMPTY_SUCCESS, IGNORE, reply_to
-from exhookadmin.exhook.translate import assigned_client_id, client_of, connecting_client_of
+from exhookadmin.exhook.translate import client_in, client_of, names_its_sender
 from exhookadmin.exhook.versions import Method
 
 Find = Callable[[Client], Known | None]
 Record = Callable[[Fact], None]
+Answer = Callable[[Method, Any], bytes | Need]
+
+# Recorded whenever the broker calls them, also one that has not heard of a shorter list yet:
+# sessions are derived from them.
+ALWAYS_RECORDED = frozenset({Hook.CLIENT_CONNACK, Hook.CLIENT_CONNECTED, Hook.CLIENT_DISCONNECTED})
+ABOUT_THE_SENDER = (Hook.MESSAGE_PUBLISH, Hook.MESSAGE_DROPPED)
+NEVER_AGAIN = float("-inf")
 
 
 @dataclass(frozen=True)
 class Options:
-    """What an operator may choose about the answers."""
+    """What an operator may choose about answers and facts.
+
+    ``sample_authenticate`` and ``sample_authorize`` are the shares, from 0 to 1, of allowed
+    decisions that are recorded. ``message_topics`` narrows the message hooks.
+    """
 
     hooks: tuple[Hook, ...]
     identity_order: tuple[IdentitySource, ...]
     chain_unknown: bool
+    message_topics: tuple[str, ...] = ()
+    sample_authenticate: float = 0.0
+    sample_authorize: float = 0.0
 
     @classmethod
     def from_settings(cls) -> "Options":
@@ -46,6 +63,9 @@ class Options:
             hooks=tuple(Hook(name) for name in settings.EXHOOK_HOOKS),
             identity_order=tuple(IdentitySource(name) for name in settings.EXHOOK_IDENTITY_ORDER),
             chain_unknown=settings.EXHOOK_CHAIN_UNKNOWN,
+            message_topics=tuple(settings.EXHOOK_MESSAGE_TOPICS),
+            sample_authenticate=settings.EXHOOK_SAMPLE_AUTHENTICATE,
+            sample_authorize=settings.EXHOOK_SAMPLE_AUTHORIZE,
         )
 
 
@@ -57,49 +77,53 @@ class Provider:
         self.logins = logins
         self.tally = CallTally()
         self._take_fact = record
-        self._options = options
-        self._quick: dict[Hook, Callable[[Method, Any], bytes | Need]] = dict.fromkeys(Hook, _acknowledge) | {
+        self.options = options
+        self._message_topics = [filter_levels(topic_filter) for topic_filter in options.message_topics]
+        self._recorded = TOLD.keys() & (ALWAYS_RECORDED | set(options.hooks))
+        self._quick: dict[Hook, Answer] = self._answers(directory.peek) | {
+            Hook.CLIENT_AUTHENTICATE: lambda _, message: self._quick_authenticate(message)
+        }
+        self._full: dict[Hook, Answer] = self._answers(directory.find) | {
+            Hook.CLIENT_AUTHENTICATE: self._full_authenticate
+        }
+
+    def _answers(self, find: Find) -> dict[Hook, Answer]:
+        answers: dict[Hook, Answer] = dict.fromkeys(Hook, _acknowledge) | {
             Hook.PROVIDER_LOADED: self._provider_loaded,
             Hook.PROVIDER_UNLOADED: self._provider_unloaded,
-            Hook.CLIENT_AUTHENTICATE: lambda _, message: self._quick_authenticate(message),
-            Hook.CLIENT_AUTHORIZE: lambda _, message: self._authorize(message, directory.peek),
-            Hook.CLIENT_CONNACK: lambda _, message: self._connack(message, directory.peek),
-            Hook.CLIENT_CONNECTED: lambda _, message: self._connected(message, directory.peek),
-            Hook.CLIENT_DISCONNECTED: lambda _, message: self._disconnected(message, directory.peek),
-            Hook.MESSAGE_PUBLISH: _leave_message,
+            Hook.CLIENT_AUTHORIZE: lambda method, message: self._authorize(method, message, find),
         }
-        self._full: dict[Hook, Callable[[Any], bytes | Need]] = {
-            Hook.CLIENT_AUTHENTICATE: self._full_authenticate,
-            Hook.CLIENT_AUTHORIZE: lambda message: self._authorize(message, directory.find),
-            Hook.CLIENT_CONNACK: lambda message: self._connack(message, directory.find),
-            Hook.CLIENT_CONNECTED: lambda message: self._connected(message, directory.find),
-            Hook.CLIENT_DISCONNECTED: lambda message: self._disconnected(message, directory.find),
-        }
-        # What happened is recorded even where it cannot be found out whose doing it was.
-        self._untold: dict[Hook, Callable[[Any], bytes | Need]] = {
-            Hook.CLIENT_CONNACK: lambda message: self._connack(message, _nobody),
-            Hook.CLIENT_CONNECTED: lambda message: self._connected(message, _nobody),
-            Hook.CLIENT_DISCONNECTED: lambda message: self._disconnected(message, _nobody),
-        }
+        for hook in self._recorded:
+            answers[hook] = lambda method, message: self._happened(method, message, find)
+        return answers
 
     def quick(self, method: Method, message: Any) -> bytes | Need:
         """The reply if memory is enough, else what it takes."""
         return self._quick[method.hook](method, message)
 
+    def access(self, _: Method, message: Any, find: Find, record_allowed: bool) -> tuple[bytes, float] | Need:
+        """The reply to an access, and until when, on the directory's clock, the same question would
+        be answered the same way; a denial never is. A permission is a fact if that is asked for."""
+        client = client_of(message.clientinfo)
+        known = find(client)
+        if known is None:
+            return Need.DEVICE
+        now = time.time()
+        access = AccessRequest(_action(message), message.topic)
+        decision = authorize(client, known.principal, access, known.rule_sets, now)
+        reply = self._conclude_authorize(message, client, known, decision, record_allowed)
+        return reply, self.directory.settled_until(known, now) if decision.allow else NEVER_AGAIN
+
     def full(self, method: Method, message: Any) -> bytes:
         """The reply, whatever it takes. Raises django.db.Error when the database is needed and away."""
-        reply = self._full[method.hook](message) if method.hook in self._full else self.quick(method, message)
+        reply = self._full[method.hook](method, message)
         if isinstance(reply, Need):
             raise RuntimeError(f"{method.hook} still needs {reply.value}")
         return reply
 
-    def settled_until(self, message: Any) -> float:
-        """Until when, on the directory's clock, the same message would be answered the same way."""
-        return self.directory.settled_until(client_of(message.clientinfo), time.time())
-
     def load(self, messages: Iterable[Any]) -> None:
         """Brings the messages' devices into memory. Raises django.db.Error when the database is away."""
-        self.directory.load([_client_in(message) for message in messages])
+        self.directory.load([client_in(message) for message in messages])
 
     def without_hash(self, message: Any) -> bytes | Need:
         """The reply to a login that would be given a dummy hash, in times when that cannot be afforded."""
@@ -112,13 +136,14 @@ class Provider:
         if method.hook == Hook.CLIENT_AUTHENTICATE:
             return self._conclude_authenticate(message, client_of(message.clientinfo), None, decision)
         if method.hook == Hook.CLIENT_AUTHORIZE:
-            return self._conclude_authorize(message, client_of(message.clientinfo), None, decision)
+            return self._conclude_authorize(message, client_of(message.clientinfo), None, decision, False)
         self.tally.failed[method][reason] += 1
         if method.hook == Hook.PROVIDER_LOADED:
             return self._declaration(method)
-        if method.hook in self._untold:
-            self._untold[method.hook](message)
-        return IGNORE if method.hook == Hook.MESSAGE_PUBLISH else EMPTY_SUCCESS
+        if method.hook in self._recorded:
+            # What happened is recorded even where it cannot be found out whose doing it was.
+            self._happened(method, message, _nobody)
+        return _acknowledge(method, message)
 
     def _record(self, fact: Fact) -> None:
         self.tally.recorded[fact.kind] += 1
@@ -127,17 +152,24 @@ class Provider:
     def _provider_loaded(self, method: Method, message: Any) -> bytes:
         broker = message.broker
         detail = f"{broker.sysdescr} {broker.version}, protocol {method.version.name}"
-        self._record(_node_fact(Kind.PROVIDER_LOADED, message, detail))
+        self._record(node_fact(Kind.PROVIDER_LOADED, message, detail))
         return self._declaration(method)
 
     def _declaration(self, method: Method) -> bytes:
         """The hooks we want: a broker that is told of none asks nothing and admits everybody."""
-        specs = [method.version.pb2.HookSpec(name=method.version.spell(hook)) for hook in self._options.hooks]
-        reply: bytes = method.version.pb2.LoadedResponse(hooks=specs).SerializeToString()
+        pb2 = method.version.pb2
+        specs = [
+            pb2.HookSpec(
+                name=method.version.spell(hook),
+                topics=self.options.message_topics if hook in MESSAGE_HOOKS else (),
+            )
+            for hook in self.options.hooks
+        ]
+        reply: bytes = pb2.LoadedResponse(hooks=specs).SerializeToString()
         return reply
 
     def _provider_unloaded(self, method: Method, message: Any) -> bytes:
-        self._record(_node_fact(Kind.PROVIDER_UNLOADED, message, f"protocol {method.version.name}"))
+        self._record(node_fact(Kind.PROVIDER_UNLOADED, message, f"protocol {method.version.name}"))
         return EMPTY_SUCCESS
 
     def _quick_authenticate(self, message: Any, spare: bool = False) -> bytes | Need:
@@ -150,7 +182,7 @@ class Provider:
             return decision
         return self._conclude_authenticate(message, client, known, decision)
 
-    def _full_authenticate(self, message: Any) -> bytes:
+    def _full_authenticate(self, _: Method, message: Any) -> bytes:
         client = client_of(message.clientinfo)
         known = self.directory.find(client)
         decision = self.logins.full(client, known.principal)
@@ -159,121 +191,88 @@ class Provider:
     def _conclude_authenticate(
         self, message: Any, client: Client, known: Known | None, decision: Decision
     ) -> bytes:
-        if not decision.allow:
-            self._record(_client_fact(Kind.AUTHENTICATE, message, client, known, decision))
+        if not decision.allow or _chosen(self.options.sample_authenticate):
+            self._record(self._decision_fact(Kind.AUTHENTICATE, message, client, known, decision, Told()))
         self.tally.decided(message, decision)
-        return reply_to(decision, self._options.chain_unknown)
+        return reply_to(decision, self.options.chain_unknown)
 
-    def _authorize(self, message: Any, find: Find) -> bytes | Need:
-        client = client_of(message.clientinfo)
-        known = find(client)
-        if known is None:
-            return Need.DEVICE
-        access = AccessRequest(_action(message), message.topic)
-        decision = authorize(client, known.principal, access, known.rule_sets, time.time())
-        return self._conclude_authorize(message, client, known, decision)
+    def _authorize(self, method: Method, message: Any, find: Find) -> bytes | Need:
+        answer = self.access(method, message, find, _chosen(self.options.sample_authorize))
+        return answer if isinstance(answer, Need) else answer[0]
 
     def _conclude_authorize(
-        self, message: Any, client: Client, known: Known | None, decision: Decision
+        self, message: Any, client: Client, known: Known | None, decision: Decision, record_allowed: bool
     ) -> bytes:
-        if not decision.allow:
-            fact = _client_fact(
-                Kind.AUTHORIZE,
-                message,
-                client,
-                known,
-                decision,
-                action=str(_action(message)),
-                topic=message.topic,
+        if record_allowed or not decision.allow:
+            told = Told(message.topic)
+            action = str(_action(message))
+            self._record(
+                self._decision_fact(Kind.AUTHORIZE, message, client, known, decision, told, action=action)
             )
-            self._record(fact)
         self.tally.decided(message, decision)
-        return reply_to(decision, self._options.chain_unknown)
+        return reply_to(decision, self.options.chain_unknown)
 
-    def _connack(self, message: Any, find: Find) -> bytes | Need:
-        if message.result_code != "success":
-            client = _client_in(message)
+    def _decision_fact(
+        self,
+        kind: Kind,
+        message: Any,
+        client: Client,
+        known: Known | None,
+        decision: Decision,
+        told: Told,
+        **more: Any,
+    ) -> Fact:
+        return client_fact(
+            kind,
+            message,
+            client,
+            known.principal if known else None,
+            told,
+            allowed=decision.allow,
+            reason=decision.reason,
+            rule_id=decision.rule.id if decision.rule else None,
+            rule=str(decision.rule) if decision.rule else "",
+            credential_id=decision.credential_id,
+            revision=known.book.revision if known else self.directory.revision,
+            **more,
+        )
+
+    def _happened(self, method: Method, message: Any, find: Find) -> bytes | Need:
+        """Records what a hook tells that asks for no decision."""
+        hook = method.hook
+        told = TOLD[hook](message) if self._wanted(hook, message) else ()
+        if told:
+            client = client_in(message)
+            if hook in ABOUT_THE_SENDER and not names_its_sender(message.message):
+                find = _nobody
             known = find(client)
             if known is None:
                 return Need.DEVICE
-            self._record(
-                _client_fact(Kind.CONNACK, message, client, known, allowed=False, detail=message.result_code)
-            )
-        return EMPTY_SUCCESS
+            for one in told:
+                self._record(client_fact(KIND_OF[hook], message, client, known.principal, one))
+        return _acknowledge(method, message)
 
-    def _connected(self, message: Any, find: Find) -> bytes | Need:
-        client = client_of(message.clientinfo)
-        known = find(client)
-        if known is None:
-            return Need.DEVICE
-        self._record(_client_fact(Kind.CONNECTED, message, client, known))
-        return EMPTY_SUCCESS
-
-    def _disconnected(self, message: Any, find: Find) -> bytes | Need:
-        client = client_of(message.clientinfo)
-        known = find(client)
-        if known is None:
-            return Need.DEVICE
-        self._record(_client_fact(Kind.DISCONNECTED, message, client, known, detail=message.reason))
-        return EMPTY_SUCCESS
-
-
-def _client_in(message: Any) -> Client:
-    """Whom a message is about: connect and connack carry a ``ConnInfo``, the others a ``ClientInfo``."""
-    if hasattr(message, "conninfo"):
-        return connecting_client_of(message.conninfo, assigned_client_id(getattr(message, "props", ())))
-    return client_of(message.clientinfo)
+    def _wanted(self, hook: Hook, message: Any) -> bool:
+        """False for a message that a broker tells of that has not heard of narrower filters yet."""
+        if hook not in MESSAGE_HOOKS:
+            return True
+        levels = message.message.topic.split("/")
+        return any(levels_contain(wanted, levels) for wanted in self._message_topics)
 
 
 def _nobody(_: Client) -> Known:
     return Known(None, PolicyBook(), 0.0)
 
 
-def _acknowledge(_: Method, __: Any) -> bytes:
-    return EMPTY_SUCCESS
+def _acknowledge(method: Method, _: Any) -> bytes:
+    """A message goes on as it is, for the next provider and for the broker."""
+    return IGNORE if method.hook is Hook.MESSAGE_PUBLISH else EMPTY_SUCCESS
 
 
-def _leave_message(_: Method, __: Any) -> bytes:
-    return IGNORE
+def _chosen(share: float) -> bool:
+    """True in so many cases of all, from 0 to 1."""
+    return share > 0 and random() < share
 
 
 def _action(message: Any) -> Action:
     return Action.SUBSCRIBE if message.type else Action.PUBLISH
-
-
-def _client_fact(
-    kind: Kind,
-    message: Any,
-    client: Client,
-    known: Known | None,
-    decision: Decision | None = None,
-    **more: Any,
-) -> Fact:
-    principal = known.principal if known else None
-    if decision is not None:
-        more |= {
-            "allowed": decision.allow,
-            "reason": decision.reason,
-            "rule_id": decision.rule.id if decision.rule else None,
-            "rule": str(decision.rule) if decision.rule else "",
-            "credential_id": decision.credential_id,
-        }
-    return Fact(
-        kind,
-        device_id=principal.id if principal else None,
-        device=principal.username if principal else "",
-        client_id=client.client_id,
-        username=client.username,
-        address=client.address,
-        port=client.port,
-        listener_port=client.listener_port,
-        protocol=client.protocol,
-        cn=client.cn,
-        node=client.node or message.meta.node,
-        cluster=message.meta.cluster_name,
-        **more,
-    )
-
-
-def _node_fact(kind: Kind, message: Any, detail: str) -> Fact:
-    return Fact(kind, node=message.meta.node, cluster=message.meta.cluster_name, detail=detail)

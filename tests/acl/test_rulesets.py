@@ -375,3 +375,67 @@ def test_a_policy_unknown_to_the_book_waits_for_the_next_one(pump):
     made.devices.add(pump)
     assert applying(pump, book) == set()
     assert applying(pump) == {"a"}
+
+
+# --- The revision ---
+
+
+def revision() -> str:
+    return load_policy_book().revision
+
+
+CHANGES = {
+    "a rule is added": lambda fleet: fleet.rules.create(effect="deny", action="all", topic_filter="new"),
+    "a rule is altered": lambda fleet: fleet.rules.update(action="publish"),
+    "a rule is switched off": lambda fleet: fleet.rules.update(enabled=False),
+    "a rule is deleted": lambda fleet: fleet.rules.all().delete(),
+    "it is renamed": lambda fleet: Policy.objects.filter(pk=fleet.pk).update(name="other"),
+    "it is switched off": lambda fleet: Policy.objects.filter(pk=fleet.pk).update(enabled=False),
+    "it is everyone's": lambda fleet: Policy.objects.filter(pk=fleet.pk).update(everyone=True),
+    "it is a group's": lambda fleet: fleet.groups.add(DeviceGroup.objects.create(name="valves")),
+    "it is deleted": lambda fleet: fleet.delete(),
+    "another is added": lambda _: policy("empty"),
+    "a rule breaks": break_rules,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_a_revision_ends_with_any_change_of_a_policy(change):
+    fleet = policy("fleet", "a", "b")
+    before = load_policy_book()
+    assert len(before.revision) == 16
+    change(fleet)
+    assert revision() != before.revision
+    # Whoever read the policies before finds the same as who reads them for the first time, except
+    # that it goes on with the last good version of one that broke.
+    kept = load_policy_book(before)
+    assert kept.revision == (before.revision if kept.broken else revision())
+
+
+UNCHANGED = {
+    "nothing": lambda fleet, pump: None,
+    "a note": lambda fleet, pump: fleet.rules.update(note="why"),
+    "a description": lambda fleet, pump: Policy.objects.filter(pk=fleet.pk).update(description="why"),
+    "a device's own rule": lambda fleet, pump: pump.rules.create(
+        effect="deny", action="all", topic_filter="x"
+    ),
+    "a device's policy": lambda fleet, pump: fleet.devices.add(pump),
+    "a policy that is off": lambda fleet, pump: policy("draft", "x", enabled=False),
+    "the same rules in other rows": lambda fleet, pump: (
+        fleet.delete(),
+        policy("fleet", "b", "a"),
+    ),
+}
+
+
+@pytest.mark.parametrize("change", UNCHANGED.values(), ids=UNCHANGED.keys())
+def test_and_with_nothing_else(change, pump):
+    fleet = policy("fleet", "a", "b")
+    before = load_policy_book()
+    change(fleet, pump)
+    assert revision() == before.revision
+    assert load_policy_book(before).revision == before.revision
+
+
+def test_no_policies_have_a_revision_too():
+    assert len(revision()) == 16

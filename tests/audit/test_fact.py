@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.fact import NAME_CHARACTERS, TEXT_CHARACTERS, Fact, Kind, bounded, new_event_id
-from audit.models import KINDS
+from audit.models import KINDS, Event
 from exhookadmin.exhook.hooks import Hook
 
 seconds = st.floats(min_value=0, max_value=2**47 / 1000, allow_nan=False)
@@ -56,10 +56,29 @@ def test_a_fact_never_changes():
         setattr(Fact(Kind.CONNECTED), "client_id", "other")  # noqa: B010
 
 
-def test_kinds_are_hooks_and_each_has_words_for_people():
-    assert {kind.value for kind in Kind} <= {hook.value for hook in Hook}
+def test_each_kind_has_words_for_people():
     assert [value for value, _ in KINDS] == [kind.value for kind in Kind]
     assert len({words for _, words in KINDS}) == len(KINDS)
+
+
+def test_every_hook_can_be_a_fact():
+    assert {kind.value for kind in Kind} == {hook.value for hook in Hook}
+
+
+@pytest.mark.parametrize(
+    ("kind", "allowed", "title"),
+    [
+        (Kind.AUTHENTICATE, False, "login refused"),
+        (Kind.AUTHENTICATE, True, "login allowed"),
+        (Kind.AUTHORIZE, False, "access denied"),
+        (Kind.AUTHORIZE, True, "access allowed"),
+        (Kind.CONNACK, False, "connection refused"),
+        (Kind.SESSION_TAKENOVER, None, "session taken over"),
+    ],
+)
+def test_an_event_says_how_it_was_decided(kind: Kind, allowed: bool | None, title: str):
+    event = Event(kind=kind.value, allowed=allowed, device="pump-17")
+    assert (event.title, str(event)) == (title, f"{title} pump-17")
 
 
 @pytest.mark.parametrize(

@@ -146,16 +146,24 @@ def test_what_is_not_there_is_said_to_be_unimplemented(shared_endpoint: Endpoint
 def test_the_hooks_declared_are_the_setting_s_in_its_order_and_the_version_s_spelling(
     settings: Any, database: None, transport: str, version: Version
 ):
-    settings.EXHOOK_HOOKS = ["session.takenover", "message.publish", "client.authorize"]
+    settings.EXHOOK_HOOKS = ["session.takenover", "message.publish", "client.authorize", "message.acked"]
+    settings.EXHOOK_MESSAGE_TOPICS = ["site/+/alarm/#", "$SYS/#"]
     with running_endpoint(transport) as endpoint:
         answer = endpoint.call(
             version, Hook.PROVIDER_LOADED, request_class(method_of(version, Hook.PROVIDER_LOADED))()
         )
-    assert [(hook.name, list(hook.topics)) for hook in answer.hooks] == {
-        V1: [("session.takeovered", []), ("message.publish", []), ("client.check_acl", [])],
-        V2: [("session.takenover", []), ("message.publish", []), ("client.authorize", [])],
-        V3: [("session.takenover", []), ("message.publish", []), ("client.authorize", [])],
-    }[version]
+    takenover, authorize = (
+        ("session.takeovered", "client.check_acl")
+        if version is V1
+        else ("session.takenover", "client.authorize")
+    )
+    watched = ["site/+/alarm/#", "$SYS/#"]
+    assert [(hook.name, list(hook.topics)) for hook in answer.hooks] == [
+        (takenover, []),
+        ("message.publish", watched),
+        (authorize, []),
+        ("message.acked", watched),
+    ]
 
 
 @each_version

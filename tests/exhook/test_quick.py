@@ -1,6 +1,7 @@
 """``quick`` answers from memory: no query, no slow hash, nothing to wait for. Or it says what it needs."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from accounts.models import Credential, Device
 from accounts.services import add_password, create_device, create_token
 from acl.services import create_policy, create_rule
 from audit.fact import Fact
-from exhookadmin.exhook.hooks import Hook
+from exhookadmin.exhook.hooks import MESSAGE_HOOKS, Hook
 from exhookadmin.exhook.logins import Need
 from exhookadmin.exhook.provider import Provider
 from exhookadmin.exhook.replies import ALLOW, DENY, EMPTY_SUCCESS, IGNORE
@@ -31,7 +32,8 @@ each_version = pytest.mark.parametrize("version", VERSIONS, ids=lambda version: 
 
 PUMP: dict[str, Any] = {"clientid": "pump-17", "username": "pump-17", "peerhost": "192.0.2.7"}
 NOBODY: dict[str, Any] = {"clientid": "nobody", "username": "nobody"}
-ABOUT_A_DEVICE = {
+ABOUT_A_DEVICE = set(Hook) - {Hook.PROVIDER_LOADED, Hook.PROVIDER_UNLOADED}
+ABOUT_A_DEVICE_BY_DEFAULT = {
     Hook.CLIENT_AUTHENTICATE,
     Hook.CLIENT_AUTHORIZE,
     Hook.CLIENT_CONNACK,
@@ -45,6 +47,14 @@ DAYS = "bcrypt_sha256$$2b$31$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lh
 @pytest.fixture
 def facts() -> list[Fact]:
     return []
+
+
+@pytest.fixture
+def every_hook(settings: Any) -> None:
+    """All that EMQX could be asked to call, all of it recorded."""
+    settings.EXHOOK_HOOKS = [hook.value for hook in ABOUT_A_DEVICE]
+    settings.EXHOOK_MESSAGE_TOPICS = ["up/#"]
+    settings.EXHOOK_SAMPLE_AUTHENTICATE = settings.EXHOOK_SAMPLE_AUTHORIZE = 1.0
 
 
 @pytest.fixture
@@ -74,6 +84,13 @@ def requests(version: Version) -> Iterator[tuple[Hook, Any]]:
         elif hook == Hook.CLIENT_CONNACK:
             info = version.pb2.ConnInfo(clientid="pump-17", username="pump-17", peerhost="192.0.2.7")
             yield hook, takes(conninfo=info, result_code="not_authorized")
+        elif hook == Hook.CLIENT_CONNECT:
+            yield hook, takes(conninfo=version.pb2.ConnInfo(clientid="pump-17", username="pump-17"))
+        elif hook in MESSAGE_HOOKS:
+            sent = {"from": "pump-17", "topic": "up/pump-17/t", "headers": {"username": "pump-17"}}
+            client = {"clientinfo": version.pb2.ClientInfo(**PUMP)}
+            receiver = client if "clientinfo" in takes.DESCRIPTOR.fields_by_name else {}
+            yield hook, takes(message=version.pb2.Message(**sent), **receiver)
         elif "clientinfo" in takes.DESCRIPTOR.fields_by_name:
             yield hook, client_request(version, hook, PUMP)
         else:
@@ -103,8 +120,33 @@ def test_every_hook_of_a_known_device_is_answered_without_a_query(
 
 
 @each_version
-def test_a_cold_memory_is_said_and_costs_no_query(
-    provider: Provider, pump: Device, version: Version, django_assert_num_queries: Any
+def test_nor_does_recording_every_hook_take_one(
+    every_hook: None,
+    provider: Provider,
+    pump: Device,
+    facts: list[Fact],
+    version: Version,
+    django_assert_num_queries: Any,
+):
+    warm(provider, **PUMP)
+    facts.clear()
+    with django_assert_num_queries(0):
+        replies = {
+            hook: provider.quick(method_of(version, hook), message) for hook, message in requests(version)
+        }
+    assert Counter(str(fact.kind) for fact in facts) == Counter(str(hook) for hook in Hook)
+    about_the_pump = {str(fact.kind) for fact in facts if fact.device_id == pump.pk}
+    assert about_the_pump == {str(hook) for hook in ABOUT_A_DEVICE}
+    assert replies.pop(Hook.CLIENT_AUTHORIZE) == ALLOW
+    assert replies.pop(Hook.CLIENT_AUTHENTICATE) == DENY
+    assert replies.pop(Hook.MESSAGE_PUBLISH) == IGNORE
+    assert replies.pop(Hook.PROVIDER_LOADED) != EMPTY_SUCCESS
+    assert set(replies.values()) == {EMPTY_SUCCESS}
+
+
+@each_version
+def test_a_cold_memory_is_said_and_costs_no_query_whatever_is_recorded(
+    every_hook: None, provider: Provider, pump: Device, version: Version, django_assert_num_queries: Any
 ):
     with django_assert_num_queries(0):
         undecided = {
@@ -115,7 +157,20 @@ def test_a_cold_memory_is_said_and_costs_no_query(
     assert undecided == ABOUT_A_DEVICE
 
 
-def test_undecided_calls_leave_no_fact(provider: Provider, pump: Device, facts: list[Fact]):
+@each_version
+def test_a_cold_memory_is_said_and_costs_no_query(
+    provider: Provider, pump: Device, version: Version, django_assert_num_queries: Any
+):
+    with django_assert_num_queries(0):
+        undecided = {
+            hook
+            for hook, message in requests(version)
+            if provider.quick(method_of(version, hook), message) is Need.DEVICE
+        }
+    assert undecided == ABOUT_A_DEVICE_BY_DEFAULT
+
+
+def test_undecided_calls_leave_no_fact(every_hook: None, provider: Provider, pump: Device, facts: list[Fact]):
     for hook, message in requests(V3):
         if hook in ABOUT_A_DEVICE:
             assert provider.quick(method_of(V3, hook), message) is Need.DEVICE
@@ -223,7 +278,7 @@ def test_a_password_that_has_just_failed_is_not_hashed_again(
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
-def test_quick_and_full_answer_alike(provider: Provider, pump: Device, version: Version):
+def test_quick_and_full_answer_alike(every_hook: None, provider: Provider, pump: Device, version: Version):
     for hook, message in requests(version):
         full = provider.full(method_of(version, hook), message)
         assert provider.quick(method_of(version, hook), message) == full

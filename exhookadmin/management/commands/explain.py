@@ -88,6 +88,7 @@ def _lines(asked: str, explained: Explained) -> list[str]:
         lines.append("          EXHOOK_CHAIN_UNKNOWN is on: EMQX is told to ask its next authenticator.")
     if explained.problem:
         lines.append(f"          {explained.problem}")
+    lines.append(f"Policies  revision {explained.revision}")
     if asked == "connect" and explained.principal is not None:
         lines.append(f"          Live credentials: {explained.live_credentials}.")
     lines += ["", "Checks of the device, the first that fails denies:"]
