@@ -36,10 +36,15 @@ def insert_events(rows: Sequence[Values]) -> None:
     and the transaction, in which this is to be called, goes on.
     """
     with transaction.atomic():
-        if connection.vendor == "postgresql":
-            _copy(rows)
-        else:
-            _insert_many(rows)
+        insert_rows(TABLE, COLUMNS, rows)
+
+
+def insert_rows(table: str, columns: Sequence[str], rows: Sequence[Values]) -> None:
+    """Inserts rows into any table; their values are in the order of the columns."""
+    if connection.vendor == "postgresql":
+        _copy(table, columns, rows)
+    else:
+        _insert_many(table, columns, rows)
 
 
 def insert_new_events(rows: Sequence[Values]) -> set[UUID]:
@@ -52,7 +57,7 @@ def insert_new_events(rows: Sequence[Values]) -> set[UUID]:
         return _insert_ignoring_conflicts(list(distinct.values()))
     known = set(Event.objects.filter(pk__in=list(distinct)).values_list("pk", flat=True))
     new: dict[Any, Values] = {event: row for event, row in distinct.items() if event not in known}
-    _insert_many(list(new.values()))
+    _insert_many(TABLE, COLUMNS, list(new.values()))
     return set(new)
 
 
@@ -92,10 +97,12 @@ _encoders = _Encoders(
 )
 
 
-def _copy(rows: Sequence[Values]) -> None:
+def _copy(table: str, columns: Sequence[str], rows: Sequence[Values]) -> None:
     lines = "".join([copy_line(row) for row in rows]).encode()
     with connection.cursor() as cursor, connection.wrap_database_errors:
-        cursor.cursor.copy_expert(f"COPY {TABLE} ({NAMES}) FROM STDIN", io.BytesIO(lines), READ_BYTES)
+        cursor.cursor.copy_expert(
+            f"COPY {table} ({', '.join(columns)}) FROM STDIN", io.BytesIO(lines), READ_BYTES
+        )
 
 
 def _insert_ignoring_conflicts(rows: Sequence[Values]) -> set[UUID]:
@@ -106,8 +113,9 @@ def _insert_ignoring_conflicts(rows: Sequence[Values]) -> set[UUID]:
     return {event for (event,) in found}
 
 
-def _insert_many(rows: Sequence[Values]) -> None:
-    statement = f"INSERT INTO {TABLE} ({NAMES}) VALUES ({', '.join(['%s'] * len(COLUMNS))})"
+def _insert_many(table: str, columns: Sequence[str], rows: Sequence[Values]) -> None:
+    places = ", ".join(["%s"] * len(columns))
+    statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"
     with connection.cursor() as cursor:
         cursor.executemany(statement, [[_adapted(value) for value in row] for row in rows])
 

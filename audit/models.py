@@ -179,20 +179,41 @@ class SpoolPosition(models.Model):
         return self.spool
 
 
+class Chain(models.Model):
+    """A hash chain over the events that one writer stored of one day (UTC): where it stands."""
+
+    writer = models.CharField(max_length=40)
+    day = models.DateField(help_text="The day of the events’ times.")
+    method = models.CharField(max_length=16, help_text="The digest and, where there is one, the key’s name.")
+    started_at = models.DateTimeField()
+    count = models.BigIntegerField(default=0)
+    digest = models.CharField(max_length=64, help_text="Of the last link.")
+    seal = models.CharField(max_length=64, help_text="Made of all of the above.")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(name="chain_is_unique", fields=["day", "writer", "method"])]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.writer} {self.method}"
+
+
 class ChainLink(models.Model):
-    """A link of the hash chain over the events that one writer stored in one day (UTC)."""
+    """A link of a chain: one event, as it was stored, and everything before it."""
 
     writer = models.CharField(max_length=40)
     day = models.DateField()
-    number = models.BigIntegerField(help_text="0, 1, 2 … within the day.")
+    method = models.CharField(max_length=16, default="")
+    number = models.BigIntegerField(help_text="0, 1, 2 … within the chain.")
     event_id = models.UUIDField()
     event_time = models.DateTimeField()
-    digest = models.CharField(max_length=64)
+    event_kind = models.CharField(max_length=40, default="")
+    content = models.CharField(max_length=64, default="", help_text="The event’s digest.")
+    digest = models.CharField(max_length=64, help_text="Of all of the above and the link before.")
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(name="chain_link_is_unique", fields=["writer", "day", "number"])
+            models.UniqueConstraint(name="chain_link_is_unique", fields=["day", "writer", "method", "number"])
         ]
 
     def __str__(self) -> str:
-        return f"{self.writer} {self.day} {self.number}"
+        return f"{self.day} {self.writer} {self.method} {self.number}"

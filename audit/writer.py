@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from audit import positions
+from audit.chain import NOBODY, add_links, chain_is_on
 from audit.copying import insert_events, insert_new_events
 from audit.counting import count_repeats
 from audit.fact import Fact
@@ -51,12 +52,16 @@ def write_facts(facts: Sequence[Fact], move: Move | None = None, memory: Memory 
     """
     if len({fact.id for fact in facts}) < len(facts):
         facts = list({fact.id: fact for fact in facts}.values())
+    if chain_is_on():
+        memory = None  # What is linked is never changed: nothing is added to rows that are stored.
     folded = fold(facts, memory, settings.EXHOOK_FOLD_SECONDS)
     with transaction.atomic():
         if move is not None:
             positions.store(move)
         folded.put_back(count_repeats(folded.additions))
         new = _insert(folded.rows)
+        if chain_is_on():
+            add_links([values_of(row) for row in new], move.spool if move else NOBODY)
         moving = [row.fact for row in new if moves_presence(row.fact)]
         if moving:
             lock_sessions()

@@ -13,6 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from acl.core.topic_problems import filter_problem
 from acl.core.wrappers import WRAPPERS
 
+SECRET_CHARACTERS = 32
 _TRUE = {"true", "yes", "on", "1"}
 _FALSE = {"false", "no", "off", "0", ""}
 
@@ -64,6 +65,15 @@ class Environment(environ.FileAwareEnv):
         if len(values) > 1:
             raise ImproperlyConfigured(f"{var}: choose one of: {', '.join(sorted(choices))}.")
         return values[0]
+
+    def secret(self, var: str, default: str) -> str:
+        """A secret that is too long to be guessed; empty for none."""
+        text: str = self.str(var, default=default).strip()
+        if text and len(text) < SECRET_CHARACTERS:
+            raise ImproperlyConfigured(
+                f"{var} has fewer than {SECRET_CHARACTERS} characters. Make one with: openssl rand -hex 32"
+            )
+        return text
 
     def database(self, var: str, default: str) -> dict[str, Any]:
         """A database URL as Django's settings have it."""

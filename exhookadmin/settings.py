@@ -249,3 +249,5 @@ EXHOOK_SPOOL_SYNC = env.choice(
     "EXHOOK_SPOOL_SYNC", default="interval", choices=["always", "interval", "never"]
 )
 EXHOOK_FOLD_SECONDS = env.int("EXHOOK_FOLD_SECONDS", default=600)
+EXHOOK_AUDIT_CHAIN = env.bool("EXHOOK_AUDIT_CHAIN", default=False)
+EXHOOK_AUDIT_CHAIN_KEY = env.secret("EXHOOK_AUDIT_CHAIN_KEY", default="")
