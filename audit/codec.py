@@ -13,7 +13,7 @@ from audit.fact import Fact, Kind
 FIELDS = (
     "kind", "time", "allowed", "reason", "device_id", "device", "client_id", "username", "address",
     "port", "listener_port", "protocol", "cn", "node", "cluster", "action", "topic", "rule_id", "rule",
-    "credential_id", "detail", "revision",
+    "credential_id", "detail", "revision", "node_version", "node_protocol", "node_started", "node_heard",
 )  # fmt: skip
 """What follows the id."""
 

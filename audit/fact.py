@@ -13,7 +13,7 @@ TEXT_CHARACTERS = 4096
 
 
 class Kind(StrEnum):
-    """What happened, in EMQX's names of its hooks (the spelling of v2 and v3)."""
+    """What happened, in EMQX's names of its hooks (the spelling of v2 and v3) where it is one."""
 
     AUTHENTICATE = "client.authenticate"
     AUTHORIZE = "client.authorize"
@@ -36,6 +36,8 @@ class Kind(StrEnum):
     MESSAGE_DROPPED = "message.dropped"
     PROVIDER_LOADED = "provider.loaded"
     PROVIDER_UNLOADED = "provider.unloaded"
+    ENDPOINT_BACK = "endpoint.back"
+    """No hook: the endpoint itself was started and nobody had listened to the node for a while."""
 
 
 def new_event_id(now: float) -> UUID:
@@ -47,7 +49,7 @@ def new_event_id(now: float) -> UUID:
     return UUID(int=value)
 
 
-BOUNDED_NAMES = ("device", "client_id", "username", "cn", "node", "cluster")
+BOUNDED_NAMES = ("device", "client_id", "username", "cn", "node", "cluster", "node_version")
 BOUNDED_TEXTS = ("topic", "rule", "detail")
 _bounded_texts = attrgetter(*BOUNDED_NAMES, *BOUNDED_TEXTS)
 
@@ -55,6 +57,9 @@ _bounded_texts = attrgetter(*BOUNDED_NAMES, *BOUNDED_TEXTS)
 @dataclass(frozen=True, slots=True)
 class Fact:
     """One fact. ``time`` is when the endpoint received the hook: EMQX sends none.
+
+    ``node_started`` and ``node_heard`` are times too: when the broker's node was started, by its own
+    uptime, and when any worker had heard it last before this.
 
     Its texts are bounded from the beginning: many facts may wait, and strangers choose
     what some of them say.
@@ -82,6 +87,10 @@ class Fact:
     credential_id: int | None = None
     detail: str = ""
     revision: str = ""
+    node_version: str = ""
+    node_protocol: str = ""
+    node_started: float | None = None
+    node_heard: float | None = None
     id: UUID = field(default=UUID(int=0))
 
     def __post_init__(self) -> None:

@@ -27,6 +27,7 @@ KINDS = [
     (Kind.MESSAGE_DROPPED.value, "message dropped"),
     (Kind.PROVIDER_LOADED.value, "broker node attached"),
     (Kind.PROVIDER_UNLOADED.value, "broker node detached"),
+    (Kind.ENDPOINT_BACK.value, "endpoint back"),
 ]
 DECIDED = {
     (Kind.AUTHENTICATE.value, True): "login allowed",
@@ -103,7 +104,12 @@ class SessionQuerySet(models.QuerySet["Session"]):
     """Sessions, by what one wants to know of them."""
 
     def online(self) -> "SessionQuerySet":
+        """Those that have not ended as far as is known, of which some are ``unknown``."""
         return self.filter(disconnected_at=None)
+
+    def unknown(self) -> "SessionQuerySet":
+        """Those that may have ended unheard."""
+        return self.filter(disconnected_at=None, unknown_since__isnull=False)
 
 
 class Session(models.Model):
@@ -124,7 +130,7 @@ class Session(models.Model):
     unknown_since = models.DateTimeField(
         null=True,
         blank=True,
-        help_text="From when on its end may have been missed: online as far as is known.",
+        help_text="From when on its end may have been missed. One that has ended did so after this.",
     )
     unknown_reason = models.CharField(max_length=40, blank=True)
 
@@ -142,6 +148,14 @@ class Session(models.Model):
             models.Index(fields=["-connected_at", "-id"], name="session_newest"),
             models.Index(fields=["device", "-connected_at"], name="session_of_device"),
             models.Index(fields=["cluster", "client_id", "-connected_at"], name="session_of_client"),
+            models.Index(fields=["device_id", "disconnected_at"], name="session_of_device_id"),
+            models.Index(fields=["node", "disconnected_at"], name="session_of_node"),
+            # Nearly always empty: what is asked of each batch costs nothing.
+            models.Index(
+                fields=["cluster", "client_id"],
+                name="session_unknown",
+                condition=Q(disconnected_at=None, unknown_since__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -159,12 +173,33 @@ class BrokerNode(models.Model):
     attached_at = models.DateTimeField(null=True, blank=True)
     detached_at = models.DateTimeField(null=True, blank=True)
     heard_at = models.DateTimeField(null=True, blank=True, help_text="When a call of it was received last.")
+    attended_at = models.DateTimeField(
+        null=True, blank=True, help_text="When an endpoint was up last that would have received its calls."
+    )
 
     class Meta:
         constraints = [models.UniqueConstraint(name="broker_node_is_unique", fields=["cluster", "name"])]
 
     def __str__(self) -> str:
         return self.name
+
+
+class NodeChange(models.Model):
+    """What a fact told of a broker node, for sessions that are written later than it."""
+
+    event_id = models.UUIDField(primary_key=True, editable=False)
+    cluster = models.CharField(max_length=NAME_CHARACTERS, blank=True)
+    node = models.CharField(max_length=NAME_CHARACTERS)
+    kind = models.CharField(max_length=40)
+    time = models.DateTimeField()
+    node_started = models.DateTimeField(null=True)
+    node_heard = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["time"], name="node_change_time")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.node}"
 
 
 class SpoolPosition(models.Model):

@@ -17,6 +17,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     Kind: st.sampled_from(Kind),
     float: st.floats(0, 4e9),
+    float | None: st.none() | st.floats(0, 4e9),
     bool | None: st.none() | st.booleans(),
     str: TEXT,
     int: st.integers(0, 2**32 - 1),
@@ -43,10 +44,10 @@ def test_every_field_of_a_fact_is_kept() -> None:
 
 def test_the_order_of_the_fields_is_for_ever() -> None:
     """A spool written before an upgrade is read after it: fields may only follow."""
-    assert FIELDS[:21] == (
+    assert FIELDS[:26] == (
         "kind", "time", "allowed", "reason", "device_id", "device", "client_id", "username", "address",
         "port", "listener_port", "protocol", "cn", "node", "cluster", "action", "topic", "rule_id", "rule",
-        "credential_id", "detail",
+        "credential_id", "detail", "revision", "node_version", "node_protocol", "node_started", "node_heard",
     )  # fmt: skip
 
 

@@ -62,7 +62,7 @@ def test_each_kind_has_words_for_people():
 
 
 def test_every_hook_can_be_a_fact():
-    assert {kind.value for kind in Kind} == {hook.value for hook in Hook}
+    assert {kind.value for kind in Kind} == {hook.value for hook in Hook} | {"endpoint.back"}
 
 
 @pytest.mark.parametrize(

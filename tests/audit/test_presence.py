@@ -3,15 +3,32 @@
 What EMQX does is in the contract: takeover calls in any order, calls doubled, no ports before 5.4.
 """
 
+from dataclasses import replace
 from itertools import count, pairwise
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.fact import Fact, Kind
-from audit.presence import DUPLICATE_SECONDS, SUPERSEDED, ClientHistory, apply_facts, key_of, moves_presence
+from audit.presence import (
+    DUPLICATE_SECONDS,
+    DUPLICATE_SECONDS_WITH_PORT,
+    ENDPOINT_AWAY,
+    GAP_SECONDS,
+    NODE_DETACHED,
+    NODE_KINDS,
+    NODE_RESTARTED,
+    REMEMBERED_SECONDS,
+    START_TOLERANCE_SECONDS,
+    SUPERSEDED,
+    ClientHistory,
+    in_order,
+    moves_presence,
+    shows_life,
+)
 
 START = 1_800_000_000.0
 
@@ -29,10 +46,39 @@ def fact(kind: Kind, at: float, port: int, **more: Any) -> Fact:
     return Fact(kind, time=START + at, port=port, **defaults | more)
 
 
+def loaded(at: float, started: float | None = None, heard: float | None = None, **more: Any) -> Fact:
+    """A node attaches: started then by its own uptime, heard last then by any of us."""
+    return of_node(Kind.PROVIDER_LOADED, at, started, heard, **more)
+
+
+def unloaded(at: float, **more: Any) -> Fact:
+    return of_node(Kind.PROVIDER_UNLOADED, at, **more)
+
+
+def back(at: float, heard: float, **more: Any) -> Fact:
+    return of_node(Kind.ENDPOINT_BACK, at, None, heard, **more)
+
+
+def of_node(
+    kind: Kind, at: float, started: float | None = None, heard: float | None = None, **more: Any
+) -> Fact:
+    return Fact(
+        kind,
+        time=START + at,
+        node_started=None if started is None else START + started,
+        node_heard=None if heard is None else START + heard,
+        **{"node": "emqx@n1", "cluster": "emqxcl"} | more,
+    )
+
+
+def denied(at: float, port: int = 0, **more: Any) -> Fact:
+    """A publish that was refused: whoever is refused is connected."""
+    return fact(Kind.AUTHORIZE, at, port, **more)
+
+
 def history_of(*facts: Fact) -> ClientHistory:
-    histories: dict[tuple[str, str], ClientHistory] = {}
-    apply_facts(histories, facts)
-    (history,) = histories.values()
+    history = ClientHistory()
+    history.apply(in_order(facts))
     return history
 
 
@@ -45,6 +91,18 @@ def told(history: ClientHistory) -> list[tuple[float, float | None, str]]:
             session.end_reason,
         )
         for session in sorted(history.sessions, key=lambda session: session.connected_at)
+    ]
+
+
+def told_with_doubts(history: ClientHistory) -> list[tuple[Any, ...]]:
+    """The same, and since when and why it is unknown."""
+    return [
+        (
+            *row,
+            None if session.unknown_since is None else session.unknown_since - START,
+            session.unknown_reason,
+        )
+        for row, session in zip(told(history), history.sessions, strict=True)
     ]
 
 
@@ -123,7 +181,11 @@ TABLE = {
     ),
     "an older connection's end, by its time": (
         [up(0), up(5), down(4, 0, "tcp_closed")],
-        [(0, 5, "tcp_closed"), (5, None, "")],
+        [(0, 4, "tcp_closed"), (5, None, "")],
+    ),
+    "an older connection's end, told too late to be believed": (
+        [up(0), up(5, node="emqx@n2"), down(6 + REMEMBERED_SECONDS, 0, "tcp_closed")],
+        [(0, 5, SUPERSEDED), (5, None, "")],
     ),
     "the new connection's own end": (
         [up(0, 1), up(5, 2), down(6, 2)],
@@ -153,7 +215,11 @@ TABLE = {
     ),
     "the older connect and its end are written last": (
         [up(5, 2), up(0, 1), down(4, 1)],
-        [(0, 5, "normal"), (5, None, "")],
+        [(0, 4, "normal"), (5, None, "")],
+    ),
+    "an end is written before its begin": (
+        [down(4, 1), up(0, 1)],
+        [(0, 4, "normal")],
     ),
 }
 
@@ -163,9 +229,149 @@ def test_presence(facts: list[Fact], sessions: list[tuple[float, float | None, s
     assert told(history_of(*facts)) == sessions
 
 
-def test_two_quick_connects_without_ports_are_one_only_when_they_are_that_close():
-    assert len(history_of(up(0), up(DUPLICATE_SECONDS - 0.01)).sessions) == 1
-    assert len(history_of(up(0), up(DUPLICATE_SECONDS)).sessions) == 2
+@pytest.mark.parametrize(("port", "seconds"), [(0, DUPLICATE_SECONDS), (1, DUPLICATE_SECONDS_WITH_PORT)])
+def test_two_quick_connects_are_one_only_when_they_are_that_close(port: int, seconds: float):
+    assert len(history_of(up(0, port), up(seconds - 0.01, port)).sessions) == 1
+    assert len(history_of(up(0, port), up(seconds, port)).sessions) == 2
+
+
+# What is told of a node: each session as (from, to, why, unknown since, because of what).
+NODES: dict[str, tuple[list[Fact], list[tuple[Any, ...]]]] = {
+    # --- Restarts ---
+    "a restart ends what began before it": (
+        [up(0, 1), loaded(100, started=95)],
+        [(0, 95, NODE_RESTARTED, None, "")],
+    ),
+    "and not what began after it": (
+        [up(96, 1), loaded(100, started=95, heard=96)],
+        [(96, None, "", None, "")],
+    ),
+    "nor what began at about the same time, as uptimes are rounded": (
+        [up(95 - START_TOLERANCE_SECONDS, 1), loaded(100, started=95, heard=93)],
+        [(93, None, "", None, "")],
+    ),
+    "nor what is on another node": (
+        [up(0, 1, node="emqx@n2"), loaded(100, started=95)],
+        [(0, None, "", None, "")],
+    ),
+    "nor what is in another cluster": (
+        [up(0, 1, cluster="other"), loaded(100, started=95)],
+        [(0, None, "", None, "")],
+    ),
+    "the client went elsewhere before the node was up again": (
+        [up(0, 1), up(90, 2, node="emqx@n2"), loaded(100, started=95)],
+        [(0, 90, SUPERSEDED, None, ""), (90, None, "", None, "")],
+    ),
+    "the client went elsewhere before we heard of the restart": (
+        [up(0, 1), up(97, 2, node="emqx@n2"), loaded(100, started=95)],
+        [(0, 95, NODE_RESTARTED, None, ""), (97, None, "", None, "")],
+    ),
+    "an end that was told stays as it was told": (
+        [up(0, 1), down(50, 1), loaded(100, started=20)],
+        [(0, 50, "normal", None, "")],
+    ),
+    "told by several servers, or twice": (
+        [up(0, 1), loaded(100, started=95), loaded(100.5, started=94.5), loaded(101, started=95.25)],
+        [(0, 94.5, NODE_RESTARTED, None, "")],
+    ),
+    "twice restarted": (
+        [up(0, 1), loaded(100, started=95), up(101, 2), loaded(200, started=195, heard=190)],
+        [(0, 95, NODE_RESTARTED, None, ""), (101, 195, NODE_RESTARTED, None, "")],
+    ),
+    "a machine that slept has not restarted: what it tells afterwards is known better": (
+        [up(0, 1), loaded(100, started=50, heard=99), down(120, 1, "tcp_closed")],
+        [(0, 120, "tcp_closed", None, "")],
+    ),
+    "an uptime that nobody understands ends nothing": (
+        [up(0, 1), loaded(100, started=None, heard=99)],
+        [(0, None, "", None, "")],
+    ),
+    # --- Attached again, without a restart ---
+    "attached again without a gap: nothing was missed": (
+        [up(0, 1), loaded(100, started=-1000, heard=100 - GAP_SECONDS)],
+        [(0, None, "", None, "")],
+    ),
+    "attached again after a gap": (
+        [up(0, 1), loaded(100, started=-1000, heard=50)],
+        [(0, None, "", 50, ENDPOINT_AWAY)],
+    ),
+    "who connected in the gap proves that there was less of one": (
+        [up(60, 1), loaded(100, started=-1000, heard=50)],
+        [(60, None, "", 60, ENDPOINT_AWAY)],
+    ),
+    "or none": (
+        [up(90, 1), loaded(100, started=-1000, heard=50)],
+        [(90, None, "", None, "")],
+    ),
+    "nobody knows when it was heard last": (
+        [up(0, 1), loaded(100, started=-1000)],
+        [(0, None, "", None, "")],
+    ),
+    "after a gap, of a node that was restarted in it": (
+        [up(0, 1), loaded(100, started=70, heard=50)],
+        [(0, 70, NODE_RESTARTED, None, "")],
+    ),
+    "the endpoint was away and EMQX does not say so, as up to 5.8": (
+        [up(0, 1), back(100, heard=50)],
+        [(0, None, "", 50, ENDPOINT_AWAY)],
+    ),
+    "away twice: it is unknown since the first time": (
+        [up(0, 1), back(100, heard=50), back(200, heard=150)],
+        [(0, None, "", 50, ENDPOINT_AWAY)],
+    ),
+    # --- Detached ---
+    "detached": ([up(0, 1), unloaded(50)], [(0, None, "", 50, NODE_DETACHED)]),
+    "detached and attached again at once: even so, an end may have been missed": (
+        [up(0, 1), unloaded(50), loaded(51, started=-1000, heard=50)],
+        [(0, None, "", 50, NODE_DETACHED)],
+    ),
+    "shut down in order, and started again": (
+        [up(0, 1), unloaded(50), loaded(100, started=95, heard=50)],
+        [(0, 95, NODE_RESTARTED, 50, NODE_DETACHED)],
+    ),
+    "detached after it had ended": ([up(0, 1), down(9, 1), unloaded(50)], [(0, 9, "normal", None, "")]),
+    "detached before it began": ([unloaded(50), up(51, 1)], [(51, None, "", None, "")]),
+    # --- What settles it ---
+    "its end is told": (
+        [up(0, 1), unloaded(50), loaded(80, started=-1000, heard=50), down(90, 1)],
+        [(0, 90, "normal", None, "")],
+    ),
+    "it does something": (
+        [up(0, 1), back(100, heard=50), denied(101, 1)],
+        [(0, None, "", None, "")],
+    ),
+    "something that it did before says nothing": (
+        [up(0, 1), denied(40, 1), back(100, heard=50)],
+        [(0, None, "", 50, ENDPOINT_AWAY)],
+    ),
+    "another connection does something": (
+        [up(0, 1), back(100, heard=50), denied(101, 2)],
+        [(0, None, "", 50, ENDPOINT_AWAY)],
+    ),
+    "it connects again: its end was missed, and lies in between": (
+        [up(0, 1), back(100, heard=50), up(120, 2)],
+        [(0, 120, SUPERSEDED, 50, ENDPOINT_AWAY), (120, None, "", None, "")],
+    ),
+    "it is taken over: until then it lived": (
+        [up(0, 1), back(100, heard=50), up(120, 2), down(120.5, 1, "takenover")],
+        [(0, 120, "takenover", None, ""), (120, None, "", None, "")],
+    ),
+    "it connects again from another node, and then the first one restarts": (
+        [up(0, 1), back(100, heard=50), up(120, 2, node="emqx@n2"), loaded(130, started=110, heard=50)],
+        [(0, 110, NODE_RESTARTED, 50, ENDPOINT_AWAY), (120, None, "", None, "")],
+    ),
+}
+
+
+@pytest.mark.parametrize(("facts", "sessions"), NODES.values(), ids=NODES.keys())
+def test_what_nodes_tell(facts: list[Fact], sessions: list[tuple[Any, ...]]):
+    assert told_with_doubts(history_of(*facts)) == sessions
+
+
+@pytest.mark.parametrize(("facts", "sessions"), NODES.values(), ids=NODES.keys())
+def test_what_nodes_tell_twice(facts: list[Fact], sessions: list[tuple[Any, ...]]):
+    again = [replace(fact, id=UUID(int=0)) for fact in facts if fact.kind in NODE_KINDS]
+    assert told_with_doubts(history_of(*facts, *again)) == sessions
 
 
 @pytest.mark.parametrize("port", [0, 1])
@@ -174,23 +380,21 @@ def test_a_connect_right_after_a_disconnect_is_a_new_session(port: int):
     assert [session.online for session in history.sessions] == [False, True]
 
 
-def test_clients_are_apart_by_client_id_and_by_cluster():
-    histories: dict[tuple[str, str], ClientHistory] = {}
-    facts = [up(0, 1), up(1, 2, client_id="pump-18"), up(2, 3, cluster="other"), down(3, 3, cluster="other")]
-    apply_facts(histories, facts)
-    assert {key: history.current is not None for key, history in histories.items()} == {
-        ("emqxcl", "pump-17"): True,
-        ("emqxcl", "pump-18"): True,
-        ("other", "pump-17"): False,
-    }
-    assert {key_of(fact) for fact in facts} == set(histories)
-
-
 @pytest.mark.parametrize("kind", Kind)
-def test_only_connects_and_disconnects_of_somebody_move_presence(kind: Kind):
-    moves = kind in (Kind.CONNECTED, Kind.DISCONNECTED)
-    assert moves_presence(Fact(kind, client_id="pump-17")) is moves
+def test_every_kind_moves_presence_or_shows_life_or_says_nothing_about_it(kind: Kind):
+    moves = {
+        Kind.CONNECTED,
+        Kind.DISCONNECTED,
+        Kind.PROVIDER_LOADED,
+        Kind.PROVIDER_UNLOADED,
+        Kind.ENDPOINT_BACK,
+    }
+    nothing = {Kind.AUTHENTICATE, Kind.CONNACK}
+    somebody = Fact(kind, client_id="pump-17", node="emqx@n1")
+    assert moves_presence(somebody) is (kind in moves)
+    assert shows_life(somebody) is (kind not in moves | nothing)
     assert not moves_presence(Fact(kind))
+    assert not shows_life(Fact(kind))
 
 
 def test_a_session_tells_what_its_connect_told():
