@@ -94,7 +94,14 @@ class DeviceAdmin(ModelAdmin):
     """Fast with 100,000 devices and more: no COUNT(*), and a fixed number of queries a page."""
 
     form = DeviceForm
-    list_display = ("name", "state", "client_ids", "group_names", "credential_states", "superuser_label")
+    list_display: tuple[str, ...] = (
+        "name",
+        "state",
+        "client_ids",
+        "group_names",
+        "credential_states",
+        "superuser_label",
+    )
     list_filter = (
         ("client_id_binding", ChoicesDropdownFilter),
         ValidityFilter,

@@ -23,8 +23,9 @@ from audit.filters import (
     ReasonFilter,
     TimeRangeFilter,
 )
-from audit.models import Event, Session
+from audit.models import BrokerNode, Event, Session
 from audit.periods import Periods, Step, periods
+from audit.states import state_of
 
 KIND_COLOURS = {
     "login refused": "danger",
@@ -35,7 +36,9 @@ KIND_COLOURS = {
     "connected": "success",
     "broker node attached": "info",
     "broker node detached": "warning",
+    "endpoint back": "warning",
 }
+STANDING_COLOURS = {"online": "success", "unknown": "warning"}
 
 
 def to_the_second(moment: datetime | None) -> str | None:
@@ -224,16 +227,27 @@ class SessionAdmin(ReadOnlyAdmin):
     search_help_text = "Client id, device, username"
     nothing_yet_template = "audit/no_sessions.html"
     fields = (
-        "presence", "client_id", "device_name", "username", "since", "until", "end_reason", "address", "port",
-        "protocol", "node", "cluster",
+        "presence", "doubt", "client_id", "device_name", "username", "since", "until", "end_reason",
+        "address", "port", "protocol", "node", "cluster",
     )  # fmt: skip
+
+    def get_fields(self, request: HttpRequest, obj: Session | None = None) -> list[str]:
+        doubted = obj is not None and obj.unknown_since is not None
+        return [name for name in self.fields if doubted or name != "doubt"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Session | None = None) -> tuple[str, ...]:
         return self.fields
 
-    @display(description="presence", label={"online": "success"})
+    @display(description="presence", label=STANDING_COLOURS)
     def presence(self, session: Session) -> str:
-        return "online" if session.disconnected_at is None else "offline"
+        return str(state_of(session).standing)
+
+    @display(description="what is not known")
+    def doubt(self, session: Session) -> str:
+        since = to_the_second(session.unknown_since)
+        if session.disconnected_at is None:
+            return f"Whether it is still connected is unknown since {since}: {session.unknown_reason}."
+        return f"It may have ended at any time since {since}: {session.unknown_reason}."
 
     @display(description="device")
     def device_name(self, row: Any) -> str:
@@ -246,3 +260,44 @@ class SessionAdmin(ReadOnlyAdmin):
     @display(description="disconnected")
     def until(self, session: Session) -> str | None:
         return to_the_second(session.disconnected_at)
+
+
+@admin.register(BrokerNode)
+class BrokerNodeAdmin(ReadOnlyAdmin):
+    """The broker’s nodes as they introduced themselves, and when each was heard last."""
+
+    list_display = ("name", "state", "version", "protocol", "started", "attached", "heard", "cluster")
+    ordering = ("cluster", "name")
+    sortable_by = ()
+    search_fields = ("name", "cluster", "version")
+    search_help_text = "Name, cluster, version"
+    nothing_yet_template = "audit/no_nodes.html"
+    fields = ("name", "cluster", "state", "version", "protocol", "started", "attached", "detached", "heard")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: BrokerNode | None = None) -> tuple[str, ...]:
+        return self.fields
+
+    @display(
+        description="state", label={"attached": "success", "detached": "warning", "not introduced": "info"}
+    )
+    def state(self, node: BrokerNode) -> str:
+        """What it said last of itself; a node that was up before we were may never have."""
+        if node.detached_at is not None and (node.attached_at is None or node.attached_at < node.detached_at):
+            return "detached"
+        return "attached" if node.attached_at is not None else "not introduced"
+
+    @display(description="started")
+    def started(self, node: BrokerNode) -> str | None:
+        return to_the_second(node.started_at)
+
+    @display(description="attached")
+    def attached(self, node: BrokerNode) -> str | None:
+        return to_the_second(node.attached_at)
+
+    @display(description="detached")
+    def detached(self, node: BrokerNode) -> str | None:
+        return to_the_second(node.detached_at)
+
+    @display(description="heard last")
+    def heard(self, node: BrokerNode) -> str | None:
+        return to_the_second(node.heard_at)

@@ -68,17 +68,19 @@ class ReasonFilter(DropdownFilter):
 
 
 class PresenceFilter(DropdownFilter):
-    """Online or offline."""
+    """Online, offline, or unknown: online unless its end was missed."""
 
     title = parameter_name = "presence"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("online", "online"), ("offline", "offline")]
+        return [("online", "online"), ("unknown", "unknown"), ("offline", "offline")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         match self.value():
             case "online":
-                return queryset.filter(disconnected_at=None)
+                return queryset.filter(disconnected_at=None, unknown_since=None)
+            case "unknown":
+                return queryset.filter(disconnected_at=None, unknown_since__isnull=False)
             case "offline":
                 return queryset.exclude(disconnected_at=None)
         return queryset

@@ -44,8 +44,13 @@ REMEMBERED_SECONDS = 300.0
 
 NODE_KINDS = frozenset({Kind.PROVIDER_LOADED, Kind.PROVIDER_UNLOADED, Kind.ENDPOINT_BACK})
 MOVING_KINDS = frozenset({Kind.CONNECTED, Kind.DISCONNECTED})
-# Told by a connection that lives. A login, refused or not, is of one that does not yet.
-SIGNS_OF_LIFE = frozenset(Kind) - NODE_KINDS - MOVING_KINDS - {Kind.AUTHENTICATE, Kind.CONNACK}
+# Only who is connected causes these. Not so a login, what is told of a session (it outlives the
+# connection), or a message, which may be a will that was delayed.
+SIGNS_OF_LIFE = frozenset(
+    kind
+    for kind in Kind
+    if kind in ("client.authorize", "client.subscribe", "client.unsubscribe", "message.acked")
+)
 
 _ORDER = {Kind.CONNECTED: 1, Kind.DISCONNECTED: 2}
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from django.db import connection
 from django.db.models import Q
+from psycopg2.extras import execute_values
 
 from audit.fact import TEXT_CHARACTERS, Fact, Kind, bounded
 from audit.models import Event, Session
@@ -26,6 +27,7 @@ from audit.rows import stored_address
 
 # Any number that no other program locks in the same database.
 SESSIONS_LOCK = 7_305_811_734
+UPDATED_AT_ONCE = 1000
 
 
 def lock_sessions() -> None:
@@ -65,7 +67,7 @@ def _microseconds(seconds: float) -> float:
 
 def _signs_that_matter(facts: Sequence[Fact]) -> list[Fact]:
     """Those of clients of whom it is unknown whether they are online: nearly always none."""
-    if not facts:
+    if not facts or not Session.objects.unknown().exists():
         return []
     clients = {fact.client_id for fact in facts}
     unknown = set(Session.objects.unknown().filter(client_id__in=clients).values_list("cluster", "client_id"))
@@ -106,11 +108,36 @@ def _store(gone: Iterable[Presence], changed: Sequence[Presence]) -> None:
     # Ended sessions first: only one may be online per client id at any moment.
     for online in (False, True):
         rows = [_row_of(session) for session in changed if session.online is online]
-        Session.objects.bulk_update(
-            [row for row in rows if row.pk],
-            ["disconnected_at", "end_reason", "unknown_since", "unknown_reason"],
-        )
+        _update([row for row in rows if row.pk])
         Session.objects.bulk_create([row for row in rows if not row.pk])
+
+
+def _update(rows: Sequence[Session]) -> None:
+    """In one statement: Django's ``bulk_update`` takes time with the square of the rows."""
+    if not rows:
+        return
+    moment = connection.ops.adapt_datetimefield_value
+    values = [
+        (moment(row.disconnected_at), row.end_reason, moment(row.unknown_since), row.unknown_reason, row.pk)
+        for row in rows
+    ]
+    table = Session._meta.db_table
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            execute_values(
+                cursor,
+                f"UPDATE {table} SET disconnected_at = new.ended::timestamptz, end_reason = new.reason,"
+                " unknown_since = new.since::timestamptz, unknown_reason = new.doubt"
+                f" FROM (VALUES %s) AS new (ended, reason, since, doubt, id) WHERE {table}.id = new.id",
+                values,
+                page_size=UPDATED_AT_ONCE,
+            )
+        else:
+            cursor.executemany(
+                f"UPDATE {table} SET disconnected_at = %s, end_reason = %s,"
+                " unknown_since = %s, unknown_reason = %s WHERE id = %s",
+                values,
+            )
 
 
 def _stored(clients: Mapping[Key, Sequence[Fact]]) -> dict[Key, list[Presence]]:

@@ -11,7 +11,7 @@ from audit.copying import insert_events, insert_new_events
 from audit.counting import count_repeats
 from audit.fact import Fact
 from audit.folding import Memory, Row, fold
-from audit.presence import moves_presence
+from audit.presence import moves_presence, shows_life
 from audit.rows import values_of
 from audit.sessions import lock_sessions, move_sessions
 from audit.spool import Position
@@ -65,7 +65,8 @@ def write_facts(facts: Sequence[Fact], move: Move | None = None, memory: Memory 
         moving = [row.fact for row in new if moves_presence(row.fact)]
         if moving:
             lock_sessions()
-            move_sessions(moving)
+        # A repeated refusal is no new row, but whoever is refused lives.
+        move_sessions([*moving, *(fact for fact in facts if shows_life(fact))])
     if memory is not None:
         memory.keep(folded)
     return sum(addition.count for addition in folded.additions) + sum(1 + row.repeats for row in new)

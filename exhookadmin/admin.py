@@ -15,11 +15,13 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.views import ChangeList
 
 from accounts.models import Device
 from acl.admin import DeviceWithRulesAdmin
-from audit.admin import EventAdmin, ReadOnlyAdmin, SessionAdmin
+from audit.admin import STANDING_COLOURS, EventAdmin, ReadOnlyAdmin, SessionAdmin, to_the_second
 from audit.models import Event, Session
+from audit.states import presence_of_device, presence_of_devices
 from exhookadmin.console.explain_pages import may_explain
 from exhookadmin.console.questions import explain_url, why_url
 from exhookadmin.words import REASONS, reason_words
@@ -88,11 +90,50 @@ class SessionWithLinksAdmin(LinksToDevices, SessionAdmin):
     """Sessions with links to their devices."""
 
 
+class DevicesWithPresence(ChangeList):
+    """The list of devices, which knows of all on its page at once whether they are online."""
+
+    result_list: Any
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        devices: list[Any] = list(self.result_list)
+        states = presence_of_devices({device.pk: device.last_seen_at for device in devices})
+        for device in devices:
+            device.state_of_presence = states[device.pk]
+        self.result_list = devices
+
+
 @admin.register(Device)
 class DeviceWithHistoryAdmin(DeviceWithRulesAdmin):
-    """Adds to the device the way to what was recorded about it."""
+    """Adds to the device whether it is online, and the way to what was recorded about it."""
 
     actions_detail = (*DeviceWithRulesAdmin.actions_detail, "events", "simulate")
+    list_display: tuple[str, ...] = (
+        DeviceWithRulesAdmin.list_display[0], "presence", "last_seen", *DeviceWithRulesAdmin.list_display[1:],
+    )  # fmt: skip
+    readonly_fields = (*DeviceWithRulesAdmin.readonly_fields, "presence_in_words", "last_seen")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Device | None = None) -> list[Any]:
+        presence = ("Presence", {"fields": (("presence_in_words", "last_seen"),)})
+        return [*super().get_fieldsets(request, obj), *([presence] if obj else [])]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DevicesWithPresence]:
+        return DevicesWithPresence
+
+    @display(description="presence", label=STANDING_COLOURS)
+    def presence(self, device: Any) -> str:
+        return str(device.state_of_presence.standing)
+
+    @display(description="presence")
+    def presence_in_words(self, device: Device) -> str:
+        state = presence_of_device(device.pk, device.last_seen_at)
+        since = f" since {to_the_second(state.since)}" if state.since else ""
+        return f"{state.standing}{since}{f': {state.why}' if state.why else ''}"
+
+    @display(description="last seen")
+    def last_seen(self, device: Device) -> str | None:
+        return to_the_second(device.last_seen_at)
 
     @action(description="Explain", url_path="explain", icon="question_mark", permissions=["simulate"])
     def simulate(self, request: HttpRequest, object_id: str) -> HttpResponse:

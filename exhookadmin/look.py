@@ -67,6 +67,7 @@ UNFOLD: dict[str, Any] = {
                 "separator": True,
                 "items": [
                     _page("Sessions", "wifi_tethering", "audit_session"),
+                    _page("Broker nodes", "hub", "audit_brokernode"),
                     _page("Audit log", "receipt_long", "audit_event"),
                     {
                         "title": "Explain",

@@ -8,6 +8,8 @@ from accounts.core.client import Client
 from accounts.core.principal import Principal
 from audit.fact import Fact, Kind
 from exhookadmin.exhook.hooks import Hook
+from exhookadmin.exhook.uptime import uptime_seconds
+from exhookadmin.exhook.versions import Method
 
 KIND_OF: Mapping[Hook, Kind] = {hook: Kind(hook.value) for hook in Hook}
 
@@ -49,6 +51,21 @@ def client_fact(
 def node_fact(kind: Kind, message: Any, detail: str) -> Fact:
     """A fact about a broker's node."""
     return Fact(kind, node=message.meta.node, cluster=message.meta.cluster_name, detail=detail)
+
+
+def loaded_fact(method: Method, message: Any, now: float) -> Fact:
+    """A node attaches, and says of itself what its sessions depend on."""
+    broker, uptime = message.broker, uptime_seconds(message.broker.uptime)
+    return Fact(
+        Kind.PROVIDER_LOADED,
+        time=now,
+        node=message.meta.node,
+        cluster=message.meta.cluster_name,
+        detail=f"{broker.sysdescr} {broker.version}, protocol {method.version.name}",
+        node_version=broker.version,
+        node_protocol=method.version.name,
+        node_started=None if uptime is None else now - uptime,
+    )
 
 
 def _that_it_happened(_: Any) -> Sequence[Told]:

@@ -22,7 +22,7 @@ from acl.core.topics import filter_levels, levels_contain
 from acl.rulesets import PolicyBook
 from audit.fact import Fact, Kind
 from exhookadmin.exhook.directory import Directory
-from exhookadmin.exhook.facts import KIND_OF, TOLD, Told, client_fact, node_fact
+from exhookadmin.exhook.facts import KIND_OF, TOLD, Told, client_fact, loaded_fact, node_fact
 from exhookadmin.exhook.hooks import MESSAGE_HOOKS, Hook
 from exhookadmin.exhook.logins import Logins, Need
 from exhookadmin.exhook.memory import Known
@@ -150,9 +150,7 @@ class Provider:
         self._take_fact(fact)
 
     def _provider_loaded(self, method: Method, message: Any) -> bytes:
-        broker = message.broker
-        detail = f"{broker.sysdescr} {broker.version}, protocol {method.version.name}"
-        self._record(node_fact(Kind.PROVIDER_LOADED, message, detail))
+        self._record(loaded_fact(method, message, time.time()))
         return self._declaration(method)
 
     def _declaration(self, method: Method) -> bytes:

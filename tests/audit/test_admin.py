@@ -12,7 +12,7 @@ from django.urls import reverse
 from accounts import services
 from accounts.models import Device
 from audit.fact import Fact, Kind
-from audit.models import Event, Session
+from audit.models import BrokerNode, Event, Session
 from audit.writer import write_facts
 from exhookadmin.words import REASONS
 from tests.query_count import queries_of
@@ -21,6 +21,7 @@ pytestmark = pytest.mark.django_db
 
 EVENTS = reverse("admin:audit_event_changelist")
 SESSIONS = reverse("admin:audit_session_changelist")
+NODES = reverse("admin:audit_brokernode_changelist")
 
 
 def at(text: str) -> float:
@@ -227,6 +228,7 @@ def test_pages_follow_each_other_without_a_total(admin_client: Client) -> None:
         pytest.param("", ["id-valve", "id-pump"], id="everything, newest first"),
         pytest.param("presence=online", ["id-valve"], id="online"),
         pytest.param("presence=offline", ["id-pump"], id="offline"),
+        pytest.param("presence=unknown", [], id="unknown: none"),
         pytest.param("client_id=id-pump", ["id-pump"], id="client id"),
         pytest.param("device=valve", ["id-valve"], id="device"),
         pytest.param("node=emqx@one", ["id-pump"], id="node"),
@@ -259,7 +261,56 @@ def test_a_session_tells_from_when_to_when_and_why_it_ended(admin_client: Client
         assert told in html
 
 
-@pytest.mark.parametrize("url", [EVENTS, SESSIONS], ids=["events", "sessions"])
+@pytest.fixture
+def doubted() -> Session:
+    """A session whose end may have been missed."""
+    write_facts([fact(Kind.CONNECTED, "2026-11-01 10:00:00")])
+    write_facts([fact(Kind.PROVIDER_UNLOADED, "2026-11-01 11:00:00", client_id="")])
+    return Session.objects.get()
+
+
+def test_a_session_that_may_have_ended_says_since_when_and_because_of_what(
+    admin_client: Client, doubted: Session
+) -> None:
+    url = reverse("admin:audit_session_change", args=[doubted.pk])
+    html = admin_client.get(url).content.decode()
+    told = "Whether it is still connected is unknown since 2026-11-01 11:00:00: broker node detached."
+    assert told in html
+    for state, rows in {"unknown": [doubted], "online": [], "offline": []}.items():
+        listed = admin_client.get(f"{SESSIONS}?presence={state}")
+        assert list(listed.context["cl"].result_list) == rows
+    write_facts([fact(Kind.CONNECTED, "2026-11-01 12:00:00", node="emqx@two")])
+    html = admin_client.get(url).content.decode()
+    assert "It may have ended at any time since 2026-11-01 11:00:00: broker node detached." in html
+
+
+def test_a_session_that_is_not_in_doubt_does_not_speak_of_it(admin_client: Client) -> None:
+    write_facts([fact(Kind.CONNECTED, "2026-11-01 10:00:00")])
+    url = reverse("admin:audit_session_change", args=[Session.objects.get().pk])
+    assert "What is not known" not in admin_client.get(url).content.decode()
+
+
+def test_nodes_as_they_introduced_themselves(admin_client: Client) -> None:
+    write_facts(
+        [
+            Fact(
+                Kind.PROVIDER_LOADED, time=at("2026-11-01 10:00:00"), node="emqx@one", cluster="c",
+                node_version="5.8.8", node_protocol="v2", node_started=at("2026-11-01 09:00:00"),
+            ),
+            Fact(Kind.PROVIDER_LOADED, time=at("2026-11-01 10:00:00"), node="emqx@two", cluster="c"),
+            Fact(Kind.PROVIDER_UNLOADED, time=at("2026-11-01 11:00:00"), node="emqx@two", cluster="c"),
+        ]
+    )  # fmt: skip
+    one, two = BrokerNode.objects.order_by("name")
+    html = admin_client.get(NODES).content.decode()
+    for shown in ("emqx@one", "5.8.8", "v2", "2026-11-01 09:00:00", "attached", "emqx@two", "detached"):
+        assert shown in html
+    html = admin_client.get(reverse("admin:audit_brokernode_change", args=[two.pk])).content.decode()
+    assert "2026-11-01 11:00:00" in html
+    assert admin_client.post(reverse("admin:audit_brokernode_delete", args=[one.pk])).status_code == 403
+
+
+@pytest.mark.parametrize("url", [EVENTS, SESSIONS, NODES], ids=["events", "sessions", "nodes"])
 def test_an_empty_log_says_how_to_connect_a_broker(admin_client: Client, url: str) -> None:
     html = admin_client.get(url).content.decode()
     assert "Connect your broker" in html

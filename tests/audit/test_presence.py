@@ -380,19 +380,22 @@ def test_a_connect_right_after_a_disconnect_is_a_new_session(port: int):
     assert [session.online for session in history.sessions] == [False, True]
 
 
+MOVES = {
+    Kind.CONNECTED,
+    Kind.DISCONNECTED,
+    Kind.PROVIDER_LOADED,
+    Kind.PROVIDER_UNLOADED,
+    Kind.ENDPOINT_BACK,
+}
+LIVES = {"client.authorize", "client.subscribe", "client.unsubscribe", "message.acked"}
+
+
 @pytest.mark.parametrize("kind", Kind)
-def test_every_kind_moves_presence_or_shows_life_or_says_nothing_about_it(kind: Kind):
-    moves = {
-        Kind.CONNECTED,
-        Kind.DISCONNECTED,
-        Kind.PROVIDER_LOADED,
-        Kind.PROVIDER_UNLOADED,
-        Kind.ENDPOINT_BACK,
-    }
-    nothing = {Kind.AUTHENTICATE, Kind.CONNACK}
+def test_what_a_kind_says_about_presence(kind: Kind):
+    """A session and its messages outlive the connection; a login comes before it."""
     somebody = Fact(kind, client_id="pump-17", node="emqx@n1")
-    assert moves_presence(somebody) is (kind in moves)
-    assert shows_life(somebody) is (kind not in moves | nothing)
+    assert moves_presence(somebody) is (kind in MOVES)
+    assert shows_life(somebody) is (kind in LIVES)
     assert not moves_presence(Fact(kind))
     assert not shows_life(Fact(kind))
 

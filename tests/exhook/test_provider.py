@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from accounts.models import Credential, Device, DeviceGroup
 from accounts.services import add_password, create_device, create_token
 from acl.models import Rule
 from acl.services import create_policy, create_rule
-from audit.models import Event, Session
+from audit.models import BrokerNode, Event, Session
 from audit.writer import write_facts
 from exhookadmin.exhook.hooks import Hook
 from exhookadmin.exhook.memory import Change
@@ -550,6 +550,39 @@ def test_a_node_that_attaches_and_detaches(endpoint: Endpoint, version: Version)
         ("provider.loaded", "emqx@n1", "berlin", f"EMQX 5.8.8, protocol {version.name}"),
         ("provider.unloaded", "emqx@n1", "berlin", f"protocol {version.name}"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("version", "uptime"),
+    [(V1, "1 minutes, 40 seconds"), *((version, 100_000) for version in VERSIONS[1:])],
+    ids=[version.name for version in VERSIONS],
+)
+def test_a_node_that_was_restarted_ends_the_sessions_it_had(
+    endpoint: Endpoint, version: Version, uptime: str | int
+):
+    meta = version.pb2.RequestMeta(node="emqx@n1", cluster_name="berlin")
+    endpoint.call(
+        version,
+        Hook.CLIENT_CONNECTED,
+        client_request(version, Hook.CLIENT_CONNECTED, pump_of(version), meta=meta),
+    )
+    (connected,) = endpoint.facts
+    endpoint.facts[:] = [replace(connected, time=connected.time - 3600)]
+    loaded = request_class(method_of(version, Hook.PROVIDER_LOADED))(
+        broker=version.pb2.BrokerInfo(version="5.8.8", sysdescr="EMQX", uptime=uptime), meta=meta
+    )
+    endpoint.call(version, Hook.PROVIDER_LOADED, loaded)
+    write(endpoint)
+    node, session = BrokerNode.objects.get(), Session.objects.get()
+    assert (node.cluster, node.name, node.version, node.protocol) == (
+        "berlin",
+        "emqx@n1",
+        "5.8.8",
+        version.name,
+    )
+    assert node.attached_at is not None
+    assert node.started_at == node.attached_at - timedelta(seconds=100)
+    assert (session.disconnected_at, session.end_reason) == (node.started_at, "node restarted")
 
 
 def test_a_repeated_question_is_answered_alike_until_something_changes(endpoint: Endpoint):
