@@ -252,3 +252,19 @@ class ChainLink(models.Model):
 
     def __str__(self) -> str:
         return f"{self.day} {self.writer} {self.method} {self.number}"
+
+
+class Maintenance(models.Model):
+    """What the upkeep of the log remembers from run to run. One row; all times by the database's clock."""
+
+    done_at = models.DateTimeField(null=True, help_text="When it was done last.")
+    warnings = models.JSONField(default=list, help_text="What somebody should look at, as texts.")
+    outside = models.JSONField(
+        default=dict, help_text="Events in no partition but the default one, by group of kinds."
+    )
+    clock_trusted_at = models.DateTimeField(help_text="The latest that the clock was when it was trusted.")
+    clock_seen_at = models.DateTimeField()
+    clock_doubted_since = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"done {self.done_at}"

@@ -10,18 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 APPS = ("accounts", "acl", "audit", "exhookadmin")
-CORES = {
-    "accounts.core": ("accounts.core",),
-    "acl.core": ("accounts.core", "acl.core"),
-    # Parsers of other programs' files are pure too; that a hash can be verified is theirs to say.
-    "exhookadmin.fleet.formats": (
-        "accounts.core",
-        "acl.core",
-        "accounts.stored_hashes",
-        "exhookadmin.fleet.records",
-        "exhookadmin.fleet.formats",
-    ),
-}
+CORES = {"accounts.core": ("accounts.core",), "acl.core": ("accounts.core", "acl.core")}
 KNOWS = {
     "accounts": {"accounts"},
     "acl": {"acl", "accounts"},

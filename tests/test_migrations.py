@@ -164,3 +164,54 @@ for app in %r:
     )
     assert done.returncode == 0, done.stderr
     assert not set(ask(TABLES[connection.vendor])) & tables_of(*APPS)
+
+
+def test_events_stay_when_their_table_is_partitioned_and_when_it_is_one_again(new_database, tmp_path):
+    """Each in the partition of its week; what no partition is made for, in the default one."""
+    url, ask = new_database
+    program = """
+import django; django.setup()
+from datetime import timedelta
+from uuid import uuid4
+from django.core.management import call_command
+from django.db import connection
+from django.utils import timezone
+from audit.models import Event
+
+def migrate(target):
+    call_command("migrate", "audit", target, verbosity=0)
+
+def told():
+    return list(Event.objects.order_by("id").values_list())
+
+def indexes():
+    with connection.cursor() as cursor:
+        return {
+            name: found["columns"]
+            for name, found in connection.introspection.get_constraints(cursor, "audit_event").items()
+            if found["index"] and not found["primary_key"]
+        }
+
+migrate("0006")
+before = indexes()
+now = timezone.now()
+kinds = ("client.authorize", "client.connected", "message.publish")
+Event.objects.bulk_create(
+    Event(id=uuid4(), time=now + timedelta(days=days), kind=kind, client_id="c", port=7, detail="x")
+    for days in (0, -1, -8, -300, -20_000, 5_000)
+    for kind in kinds
+)
+rows = told()
+assert len(rows) == 18
+for target in ("0007", "0006", "0007"):
+    migrate(target)
+    assert told() == rows, target
+    assert indexes() == before, target
+"""
+    done = run_python("-c", program, DATABASE_URL=url, VAR_DIR=str(tmp_path / "var"), SECRET_KEY="x" * 50)
+    assert done.returncode == 0, done.stderr
+    if connection.vendor == "postgresql":
+        assert ask("SELECT count(*) FROM ONLY audit_event") == [0]
+        for group in ("decisions", "presence", "activity"):
+            assert ask(f"SELECT count(*) FROM audit_event_{group}") == [6]
+            assert ask(f"SELECT count(*) FROM audit_event_{group}_default") == [2]

@@ -12,6 +12,7 @@ from audit.chain import Method, chain_is_on, method_of
 from audit.chain_heads import Head, heads, read_head
 from audit.chain_verify import Finding, Verifier, days, verify_day
 from audit.models import Chain
+from audit.retention import horizon_of
 
 
 class Command(BaseCommand):
@@ -119,7 +120,7 @@ def _day(text: str) -> date:
 def _verifier(key_files: Iterable[str], unkeyed_until: date | None) -> Verifier:
     key: str = settings.EXHOOK_AUDIT_CHAIN_KEY
     found = [method_of(""), method_of(key), *(_method_in(name) for name in key_files)]
-    return Verifier({method.name: method for method in found}, bool(key), unkeyed_until)
+    return Verifier({method.name: method for method in found}, bool(key), unkeyed_until, horizon_of)
 
 
 def _method_in(name: str) -> Method:
