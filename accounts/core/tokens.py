@@ -6,12 +6,14 @@ one SHA-256 is as good and verifying costs microseconds.
 
 import hashlib
 import hmac
+import re
 import secrets
 
 PREFIX = "exh_"
 _RANDOM_BYTES = 24
 _LENGTH = len(PREFIX) + 32
 _ALGORITHM = "sha256"
+_ENCODED = re.compile(rf"{_ALGORITHM}\$[^$]{{8,128}}\$[0-9a-f]{{64}}")
 
 
 def generate_token() -> str:
@@ -41,6 +43,13 @@ def token_matches(encoded: str, token: str) -> bool:
     return algorithm == _ALGORITHM and hmac.compare_digest(
         _digest(salt, token).encode(), digest.encode(errors="surrogatepass")
     )
+
+
+def encoded_token_problem(encoded: str) -> str | None:
+    """Why no token could match this stored form, in words for a report; None when one could."""
+    if not _ENCODED.fullmatch(encoded):
+        return "it is no stored token: that is sha256$, a salt, $ and 64 hexadecimal digits"
+    return None
 
 
 def _digest(salt: str, token: str) -> str:

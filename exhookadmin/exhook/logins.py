@@ -18,7 +18,7 @@ from accounts.core.decision import Decision, Reason, deny
 from accounts.core.identity import IdentitySource, claims
 from accounts.core.principal import Principal, PrincipalCredential
 from accounts.core.tokens import looks_like_token
-from accounts.passwords import password_matches, spend_a_verification, upgraded
+from accounts.passwords import is_ours, password_matches, spend_a_verification, upgraded
 from accounts.remembered import RememberedFailures, RememberedPasswords
 from accounts.services import replace_encoded
 from accounts.throttle import Limit, Throttle
@@ -108,7 +108,8 @@ class Logins:
             nonlocal hashed
             if self._verified.verifies(credential, password, ticks):
                 return True
-            hashed = True
+            # An imported hash may cost next to nothing: then one of ours is due all the same.
+            hashed = hashed or is_ours(credential.encoded)
             if not password_matches(credential.encoded, password):
                 return False
             self._verified.remember(self._upgraded(credential, password), password, ticks)
