@@ -24,10 +24,6 @@ LOWEST_ID = "0" * 32
 Row = TypeVar("Row", bound=Model)
 
 
-def _id_text(key: UUID | int) -> str:
-    return key.hex if isinstance(key, UUID) else str(key)
-
-
 class BadCursor(ValueError):
     """A text that is no cursor of such a list; the message is for people."""
 
@@ -44,6 +40,11 @@ class Cursor:
         """Opaque: what it is made of may change."""
         microseconds = (self.time - EPOCH) // INSTANT
         return urlsafe_b64encode(f"{'<' if self.older else '>'}{microseconds}.{self.id}".encode()).decode()
+
+
+def place_of(time: datetime, key: UUID | int, older: bool) -> Cursor:
+    """The place just behind the row with this time and primary key, when read in that direction."""
+    return Cursor(older, time, key.hex if isinstance(key, UUID) else str(key))
 
 
 def read_cursor(text: str) -> Cursor:
@@ -106,7 +107,7 @@ class Listing(Generic[Row]):
 
     def place(self, row: Row, older: bool) -> Cursor:
         """The place just behind the row, when read in that direction."""
-        return Cursor(older, getattr(row, self.time_field), _id_text(row.pk))
+        return place_of(getattr(row, self.time_field), row.pk, older)
 
     def behind(self, rows: QuerySet[Row], cursor: Cursor | None, older: bool) -> QuerySet[Row]:
         """What follows the cursor, in the direction's order. Raises BadCursor for another list's."""
@@ -180,7 +181,7 @@ def _slices(
         # The only OFFSET there is, and within a slice: what it skips is looked at anyway.
         places = listing.behind(scanned, cursor, older).values_list(listing.time_field, "pk")
         last = next(iter(places[size - 1 : size]), None)
-        end = None if last is None else Cursor(older, last[0], _id_text(last[1]))
+        end = None if last is None else place_of(last[0], last[1], older)
         yield cursor, end
         looked += size
         if end is None or looked >= effort.rows or effort.clock() - began >= effort.seconds:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
 from audit.models import Event
 from audit.paging import page, read_cursor
-from audit.search import Search, SearchProblem, parse_search
-from audit.search_parameters import PARAMETERS
+from audit.search import Search
+from audit.search_options import add_search_options, asked_in, search_of
 from exhookadmin.api.audit import EventSerializer
 from exhookadmin.cli.output import NOT_FOUND, NOT_UNDERSTOOD, add_json_option, answer, cell
 
@@ -47,25 +47,11 @@ class Command(BaseCommand):
         tail.add_argument("--lines", type=int, default=10, metavar="N", help="Begins with the last N (10).")
         tail.add_argument("--seconds", type=float, metavar="S", help="Ends after so long.")
         for parser_of in (query, tail):
-            for parameter in PARAMETERS:
-                parser_of.add_argument(
-                    f"--{parameter.name.replace('_', '-')}",
-                    dest=f"search_{parameter.name}",
-                    action="append" if parameter.many else "store",
-                )
+            add_search_options(parser_of)
             add_json_option(parser_of)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        asked = {
-            name.removeprefix("search_"): value
-            for name, value in options.items()
-            if name.startswith("search_") and value is not None
-        }
-        try:
-            search = parse_search(asked, timezone.now())
-        except SearchProblem as problem:
-            lines = [f"--{name.replace('_', '-')}: {text}" for name, text in problem.problems.items()]
-            raise CommandError("\n".join(lines), returncode=NOT_UNDERSTOOD) from None
+        search = search_of(asked_in(options), timezone.now(), NOT_UNDERSTOOD)
         getattr(self, options["call"])(search, options)
 
     def query(self, search: Search, options: dict[str, Any]) -> None:
