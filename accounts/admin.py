@@ -25,6 +25,7 @@ from unfold.paginator import InfinitePaginator
 from unfold.widgets import UnfoldAdminExpandableTextareaWidget
 
 from accounts import credential_pages, services
+from accounts.changes import NotAllowed
 from accounts.core.binding import Binding
 from accounts.device_filters import LiveCredentialFilter, ValidityFilter
 from accounts.forms import DeviceForm, NewDeviceForm
@@ -40,6 +41,17 @@ def credential_state(credential: Credential) -> str:
     if credential.expires_at is not None and credential.expires_at <= timezone.now():
         return "expired"
     return "live"
+
+
+def switch_devices(request: HttpRequest, devices: DeviceQuerySet, enabled: bool) -> None:
+    """All of them or, where one of them is refused, none."""
+    try:
+        count = services.set_enabled(devices, enabled)
+    except NotAllowed as refused:
+        messages.error(request, f"Nothing was changed. {refused}")
+        return
+    words = "enabled" if enabled else "disabled"
+    messages.success(request, f"{count} {'device' if count == 1 else 'devices'} {words}.")
 
 
 class CredentialInline(TabularInline):
@@ -224,11 +236,7 @@ class DeviceAdmin(ModelAdmin):
         self._switch(request, queryset, False)
 
     def _switch(self, request: HttpRequest, devices: DeviceQuerySet, enabled: bool) -> None:
-        words = "enabled" if enabled else "disabled"
-        for device in devices.exclude(enabled=enabled).prefetch_related(None):
-            self.log_change(request, device, f"{words.capitalize()}.")
-        count = services.set_enabled(devices, enabled)
-        messages.success(request, f"{count} {'device' if count == 1 else 'devices'} {words}.")
+        switch_devices(request, devices, enabled)
 
     @action(
         description="New token",
@@ -287,7 +295,6 @@ class DeviceAdmin(ModelAdmin):
     ) -> HttpResponse:
         credential = _credential(request, device_id, credential_id, "accounts.change_credential")
         services.switch_credential(credential, enabled)
-        self.log_change(request, credential.device, f"{'Restored' if enabled else 'Revoked'} a {credential}.")
         words = "is live again" if enabled else "is revoked: it admits nobody any more"
         messages.success(request, f"The {credential} {words}.")
         return HttpResponseRedirect(credential_pages.credentials_url(credential.device))
@@ -297,7 +304,6 @@ class DeviceAdmin(ModelAdmin):
         device = credential.device
         if request.method == "POST":
             services.delete_credential(credential)
-            self.log_change(request, device, f"Deleted a {credential}.")
             messages.success(request, f"The {credential} is deleted.")
             return HttpResponseRedirect(credential_pages.credentials_url(device))
         context = {
@@ -396,12 +402,8 @@ class DeviceGroupAdmin(ModelAdmin):
         return request.user.has_perm("accounts.change_device")
 
     def _switch(self, request: HttpRequest, groups: QuerySet[DeviceGroup], enabled: bool) -> None:
-        words = "enabled" if enabled else "disabled"
-        for group in groups:
-            self.log_change(request, group, f"All devices in it {words}.")
         members = Device.groups.through.objects.filter(devicegroup__in=groups.values("pk")).values("device")
-        count = services.set_enabled(Device.objects.filter(pk__in=members), enabled)
-        messages.success(request, f"{count} {'device' if count == 1 else 'devices'} {words}.")
+        switch_devices(request, Device.objects.filter(pk__in=members), enabled)
 
     def save_model(self, request: HttpRequest, obj: DeviceGroup, form: Form, change: bool) -> None:
         services.save_group(obj)

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_variables
 
 from accounts import services
+from accounts.changes import NotAllowed
 from accounts.core.binding import Binding
 from accounts.forms import CredentialForm, NewPasswordForm, NewTokenForm
 from accounts.models import Device
@@ -36,9 +37,9 @@ def new_token(model_admin: Any, request: HttpRequest, device: Device) -> HttpRes
         form = NewTokenForm(request.POST or None, newest=_newest(device))
         if request.method == "POST" and form.is_valid():
             given = form.cleaned_data
-            token = services.create_token(device, given["label"], given["expires_at"])[1]
-            model_admin.log_change(request, device, "Generated a token.")
-            return token_page(model_admin, request, device, token)
+            with _refusal_in(form):
+                token = services.create_token(device, given["label"], given["expires_at"])[1]
+                return token_page(model_admin, request, device, token)
     return _form_page(
         model_admin,
         request,
@@ -58,12 +59,12 @@ def new_password(model_admin: Any, request: HttpRequest, device: Device) -> Http
         form = NewPasswordForm(request.POST or None, newest=_newest(device))
         if request.method == "POST" and form.is_valid():
             given = form.cleaned_data
-            if given["revoke_others"]:
-                services.revoke_passwords(device)
-            services.add_password(device, given["password"], given["label"], given["expires_at"])
-            model_admin.log_change(request, device, "Set a password.")
-            messages.success(request, f"“{device}” has a new password.")
-            return HttpResponseRedirect(credentials_url(device))
+            with _refusal_in(form), transaction.atomic():
+                if given["revoke_others"]:
+                    services.revoke_passwords(device)
+                services.add_password(device, given["password"], given["label"], given["expires_at"])
+                messages.success(request, f"“{device}” has a new password.")
+                return HttpResponseRedirect(credentials_url(device))
     return _form_page(
         model_admin,
         request,
@@ -106,6 +107,15 @@ def _alone_with(device: Device, request: HttpRequest) -> Iterator[None]:
     with transaction.atomic():
         Device.objects.select_for_update().get(pk=device.pk)
         yield
+
+
+@contextmanager
+def _refusal_in(form: CredentialForm) -> Iterator[None]:
+    """Shows in the form what the services refuse whoever sent it."""
+    try:
+        yield
+    except NotAllowed as refused:
+        form.add_error(None, str(refused))
 
 
 def _newest(device: Device) -> int | None:

@@ -14,8 +14,26 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
-from accounts import services
+from accounts import services, states
+from accounts.changes import Change, NotAllowed, check
 from accounts.models import Credential, Device
+
+
+class ChangeForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Tells beside the form what the services would refuse whoever sends it."""
+
+    def change(self) -> Change:
+        """What saving this form would change."""
+        raise NotImplementedError
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]
+        if self.errors:
+            return
+        try:
+            check(self.change())
+        except NotAllowed as refused:
+            self.add_error(None, str(refused))
 
 
 class AttributesField(forms.CharField):
@@ -55,7 +73,7 @@ def _check_password(password: str) -> None:
         raise ValidationError(error.messages) from None  # Django adds the field itself
 
 
-class DeviceForm(forms.ModelForm):  # type: ignore[type-arg]
+class DeviceForm(ChangeForm):
     """A device as it is edited."""
 
     attributes = AttributesField(
@@ -76,6 +94,9 @@ class DeviceForm(forms.ModelForm):  # type: ignore[type-arg]
         widgets = {
             "networks": UnfoldAdminTextareaWidget({"rows": 3, "placeholder": "192.0.2.0/24\n2001:db8::/32"}),
         }
+
+    def change(self) -> Change:
+        return states.device_change(self.instance, self.cleaned_data.get("groups"))
 
 
 class NewDeviceForm(DeviceForm):

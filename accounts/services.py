@@ -1,4 +1,8 @@
-"""All writes to devices, credentials and groups. Admin, API and commands only call these."""
+"""All writes to devices, credentials and groups. Admin, API and commands only call these.
+
+Each of them raises NotAllowed, having changed nothing, where the current actor may not do it: see
+`accounts.changes`.
+"""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -8,6 +12,8 @@ from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.utils import timezone
 
+from accounts import states
+from accounts.changes import Change, announce
 from accounts.core.principal import CredentialKind
 from accounts.core.tokens import encode_token, generate_token, looks_like_token
 from accounts.models import Credential, Device, DeviceGroup, DeviceQuerySet
@@ -22,9 +28,12 @@ def save_device(device: Device, groups: Iterable[DeviceGroup] | None = None) -> 
     Raises ValidationError naming each wrong field.
     """
     device.full_clean()
+    groups = None if groups is None else list(groups)
+    change = states.device_change(device, groups)
     device.save()
     if groups is not None:
         device.groups.set(groups)
+    announce([change.stored_as(device.pk)])
     return device
 
 
@@ -33,41 +42,72 @@ def create_device(username: str, *, groups: Iterable[DeviceGroup] = (), **fields
     return save_device(Device(username=username, **fields), groups)
 
 
+@transaction.atomic
 def delete_devices(devices: DeviceQuerySet) -> int:
     """Deletes devices with their credentials; the audit log keeps their names. Answers how many."""
+    doomed = Device.objects.filter(pk__in=devices.order_by().values("pk"))
+    announce([states.device_deletion(device) for device in doomed.prefetch_related("groups")])
     _, by_model = devices.delete()
     return by_model.get(Device._meta.label, 0)
 
 
+@transaction.atomic
 def set_enabled(devices: DeviceQuerySet, enabled: bool) -> int:
     """Switches devices on or off, effective at their next publish. Answers how many changed."""
-    return devices.exclude(enabled=enabled).update(enabled=enabled, updated_at=timezone.now())
+    others = devices.exclude(enabled=enabled)
+    # Locked, so that what is recorded is what is changed.
+    rows = Device.objects.filter(pk__in=others.order_by().values("pk")).select_for_update()
+    announce(
+        Change(
+            states.DEVICE,
+            pk,
+            username,
+            {"enabled": not enabled, "superuser": superuser},
+            {"enabled": enabled, "superuser": superuser},
+        )
+        for pk, username, superuser in rows.values_list("pk", "username", "superuser")
+    )
+    return others.update(enabled=enabled, updated_at=timezone.now())
 
 
+@transaction.atomic
 def save_group(group: DeviceGroup) -> DeviceGroup:
     """Checks and stores a group. Raises ValidationError naming each wrong field."""
     group.full_clean()
+    stored = DeviceGroup.objects.filter(pk=group.pk).first()
+    before = states.group_state(stored) if stored else None
     group.save()
+    announce([Change(states.GROUP, group.pk, group.name, before, states.group_state(group))])
     return group
 
 
+@transaction.atomic
 def delete_groups(groups: models.QuerySet[DeviceGroup]) -> int:
     """Deletes groups; their devices stay, without what the groups' policies allowed. Answers how many."""
+    announce(
+        Change(states.GROUP, group.pk, group.name, states.group_state(group), None)
+        for group in DeviceGroup.objects.filter(pk__in=groups.order_by().values("pk"))
+    )
     _, by_model = groups.delete()
     return by_model.get(DeviceGroup._meta.label, 0)
 
 
+@transaction.atomic
 def join_group(devices: DeviceQuerySet, group: DeviceGroup) -> int:
     """Puts devices into a group. Answers how many were not in it yet."""
     members = Device.groups.through.objects
-    fresh = devices.exclude(groups=group).values_list("pk", flat=True)
-    rows = [Device.groups.through(device_id=pk, devicegroup_id=group.pk) for pk in fresh]
+    fresh = list(devices.exclude(groups=group))
+    announce(states.membership(device, frozenset(), frozenset({group.name})) for device in fresh)
+    rows = [Device.groups.through(device_id=device.pk, devicegroup_id=group.pk) for device in fresh]
     members.bulk_create(rows, batch_size=1000, ignore_conflicts=True)
     return len(rows)
 
 
+@transaction.atomic
 def leave_group(devices: DeviceQuerySet, group: DeviceGroup) -> int:
     """Takes devices out of a group. Answers how many were in it."""
+    gone = devices.filter(groups=group)
+    announce(states.membership(device, frozenset({group.name}), frozenset()) for device in gone)
     members = Device.groups.through.objects.filter(devicegroup=group, device__in=devices)
     return members.delete()[0]
 
@@ -85,9 +125,7 @@ def create_token(
         encoded=encode_token(token),
         expires_at=expires_at,
     )
-    credential.full_clean()
-    credential.save()
-    return credential, token
+    return _add(credential), token
 
 
 @transaction.atomic
@@ -106,8 +144,13 @@ def add_password(
         encoded=encode_password(password),
         expires_at=expires_at,
     )
+    return _add(credential)
+
+
+def _add(credential: Credential) -> Credential:
     credential.full_clean()
     credential.save()
+    announce([states.credential_change(credential, None, states.credential_state(credential))])
     return credential
 
 
@@ -150,25 +193,40 @@ def switch_credential(credential: Credential, enabled: bool) -> Credential:
     return _store(credential, "enabled")
 
 
+@transaction.atomic
 def revoke_passwords(device: Device) -> int:
     """Switches off every password of the device, its tokens stay. Answers how many were on."""
-    return device.credentials.filter(kind=CredentialKind.PASSWORD.value, enabled=True).update(enabled=False)
+    live = device.credentials.filter(kind=CredentialKind.PASSWORD.value, enabled=True)
+    announce(
+        states.credential_change(credential, {"enabled": True}, {"enabled": False}, device)
+        for credential in live.defer("encoded").select_for_update()
+    )
+    return live.update(enabled=False)
 
 
+@transaction.atomic
 def delete_credential(credential: Credential) -> None:
     """Deletes a credential for good; the audit log keeps its number."""
+    announce([states.credential_change(credential, states.credential_state(credential), None)])
     credential.delete()
 
 
+@transaction.atomic
 def _store(credential: Credential, *fields: str) -> Credential:
-    values = {name: getattr(credential, name) for name in fields}
-    if not Credential.objects.filter(pk=credential.pk).update(**values):
+    row = Credential.objects.filter(pk=credential.pk)
+    stored = row.defer("encoded").first()
+    values = states.fields_of(credential, fields)
+    if stored is None or not row.update(**values):
         raise ValidationError("This credential has been deleted meanwhile.")
+    announce([states.credential_change(credential, states.fields_of(stored, fields), values)])
     return credential
 
 
 def replace_encoded(credential_id: int, old: str, new: str) -> bool:
-    """Stores another hash of the same secret; False when the credential has changed meanwhile."""
+    """Stores another hash of the same secret; False when the credential has changed meanwhile.
+
+    Not announced: it is the endpoint that does it, at a login, and nothing is decided differently.
+    """
     return Credential.objects.filter(pk=credential_id, encoded=old).update(encoded=new) == 1
 
 

@@ -18,7 +18,7 @@ from unfold.widgets import UnfoldAdminExpandableTextareaWidget
 from accounts.admin import DeviceAdmin, DeviceGroupAdmin
 from accounts.models import Device, DeviceGroup
 from acl import services
-from acl.forms import RuleForm
+from acl.forms import PolicyForm, RuleForm
 from acl.models import Policy, Rule
 
 DEVICES_IN_A_FORM = 500
@@ -89,6 +89,7 @@ def _count(through: Any) -> Coalesce:
 class PolicyAdmin(ModelAdmin):
     """Policies with their rules, and to whom they apply."""
 
+    form = PolicyForm
     list_display = ("name", "state", "applies_to", "rule_count", "description")
     list_filter = ("enabled", "everyone", ("groups", AutocompleteSelectFilter))
     list_filter_submit = True

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django import forms
 from unfold.widgets import (
     UnfoldAdminExpandableTextareaWidget,
     UnfoldAdminIntegerFieldWidget,
@@ -10,11 +9,27 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from accounts.changes import Change
+from accounts.forms import ChangeForm
+from acl import states
 from acl.core.rules import Action
-from acl.models import ACTIONS, Rule
+from acl.models import ACTIONS, Policy, Rule
 
 
-class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
+class PolicyForm(ChangeForm):
+    """A policy, and what it is attached to."""
+
+    class Meta:
+        model = Policy
+        fields = ("name", "description", "enabled", "everyone", "groups", "devices")
+
+    def change(self) -> Change:
+        return states.policy_change(
+            self.instance, self.cleaned_data.get("devices"), self.cleaned_data.get("groups")
+        )
+
+
+class RuleForm(ChangeForm):
     """One rule, compact enough for a table."""
 
     class Meta:
@@ -40,3 +55,6 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
         self.fields["action"].choices = [  # type: ignore[attr-defined]
             (value, "both" if value == Action.ALL else words) for value, words in ACTIONS
         ]
+
+    def change(self) -> Change:
+        return states.rule_change(self.instance)

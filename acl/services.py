@@ -1,11 +1,17 @@
-"""All writes to policies and rules. Admin, API and commands only call these."""
+"""All writes to policies and rules. Admin, API and commands only call these.
+
+Each of them raises NotAllowed, having changed nothing, where the current actor may not do it: see
+`accounts.changes`.
+"""
 
 from collections.abc import Iterable
 from typing import Any
 
 from django.db import models, transaction
 
+from accounts.changes import announce
 from accounts.models import Device, DeviceGroup
+from acl import states
 from acl.models import Policy, Rule
 
 
@@ -20,16 +26,22 @@ def save_policy(
     Raises ValidationError naming each wrong field.
     """
     policy.full_clean()
+    devices = None if devices is None else list(devices)
+    groups = None if groups is None else list(groups)
+    change = states.policy_change(policy, devices, groups)
     policy.save()
     if devices is not None:
         policy.devices.set(devices)
     if groups is not None:
         policy.groups.set(groups)
+    announce([change.stored_as(policy.pk)])
     return policy
 
 
 def attach_policies(device: Device, policies: Iterable[Policy]) -> None:
     """Attaches exactly these policies to the device; those of its groups and of everyone stay."""
+    policies = list(policies)
+    announce([states.attachment(device, policies)])
     device.policies.set(policies)
 
 
@@ -40,20 +52,28 @@ def create_policy(
     return save_policy(Policy(name=name, **fields), devices, groups)
 
 
+@transaction.atomic
 def save_rule(rule: Rule) -> Rule:
     """Checks and stores a rule. Raises ValidationError naming each wrong field."""
     rule.full_clean()
+    change = states.rule_change(rule)
     rule.save()
+    announce([change.stored_as(rule.pk)])
     return rule
 
 
+@transaction.atomic
 def delete_rule(rule: Rule) -> None:
     """Deletes a rule; the audit log keeps its text where it decided."""
+    announce([states.rule_deletion(rule)])
     rule.delete()
 
 
+@transaction.atomic
 def delete_policies(policies: models.QuerySet[Policy]) -> int:
     """Deletes policies with their rules. Answers how many policies."""
+    doomed = Policy.objects.filter(pk__in=policies.order_by().values("pk"))
+    announce([states.policy_deletion(policy) for policy in doomed.prefetch_related("rules")])
     _, by_model = policies.delete()
     return by_model.get(Policy._meta.label, 0)
 

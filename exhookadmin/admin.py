@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -12,18 +11,19 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.views import ChangeList
 
-from accounts.models import Device
-from acl.admin import DeviceWithRulesAdmin
+from accounts.models import Device, DeviceGroup
+from acl.admin import DeviceGroupWithPoliciesAdmin, DeviceWithRulesAdmin, PolicyAdmin
+from acl.models import Policy
 from audit.admin import STANDING_COLOURS, EventAdmin, ReadOnlyAdmin, SessionAdmin, to_the_second
 from audit.models import Event, Session
 from audit.states import presence_of_device, presence_of_devices
 from exhookadmin.console.explain_pages import may_explain
 from exhookadmin.console.questions import explain_url, why_url
+from exhookadmin.staff.admin import HistoryAdmin, RecordedChangeAdmin, StaffAdmin, StaffGroupAdmin
+from exhookadmin.staff.models import RecordedChange
 from exhookadmin.words import REASONS, reason_words
 
 
@@ -44,7 +44,7 @@ class LinksToDevices(ReadOnlyAdmin):
         return format_html('<a class="text-link" href="{}">{}</a>', url, row.device)
 
 
-admin.site.unregister([Event, Session, Device, User, Group])
+admin.site.unregister([Event, Session, Device, DeviceGroup, Policy, User, Group])
 
 
 @admin.register(Event)
@@ -105,8 +105,8 @@ class DevicesWithPresence(ChangeList):
 
 
 @admin.register(Device)
-class DeviceWithHistoryAdmin(DeviceWithRulesAdmin):
-    """Adds to the device whether it is online, and the way to what was recorded about it."""
+class DeviceWithHistoryAdmin(HistoryAdmin, DeviceWithRulesAdmin):
+    """Adds to the device whether it is online, its events, and who changed it."""
 
     actions_detail = (*DeviceWithRulesAdmin.actions_detail, "events", "simulate")
     list_display: tuple[str, ...] = (
@@ -158,31 +158,16 @@ class DeviceWithHistoryAdmin(DeviceWithRulesAdmin):
         return self.has_view_permission(request) and request.user.has_perm("audit.view_event")
 
 
-@admin.register(User)
-class StaffAdmin(UserAdmin, ModelAdmin):  # type: ignore[type-arg]
-    """Those who may use this site. Only superusers make superusers, or touch their accounts."""
-
-    form = UserChangeForm
-    add_form = UserCreationForm
-    change_password_form = AdminPasswordChangeForm
-    list_display = ("username", "first_name", "last_name", "email", "is_active", "is_staff", "is_superuser")
-    list_filter = ("is_active", "is_superuser", "groups")
-
-    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
-        if request.user.is_superuser:
-            return ("last_login", "date_joined")
-        return ("last_login", "date_joined", "is_superuser", "is_staff", "groups", "user_permissions")
-
-    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return self._may_touch(request, obj) and super().has_change_permission(request, obj)
-
-    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return self._may_touch(request, obj) and super().has_delete_permission(request, obj)
-
-    def _may_touch(self, request: HttpRequest, user: User | None) -> bool:
-        return bool(request.user.is_superuser) or user is None or not user.is_superuser
+@admin.register(Policy)
+class PolicyWithHistoryAdmin(HistoryAdmin, PolicyAdmin):
+    """Policies, with who changed them."""
 
 
-@admin.register(Group)
-class StaffGroupAdmin(GroupAdmin, ModelAdmin):
-    """Sets of permissions for staff. Not to be confused with groups of devices."""
+@admin.register(DeviceGroup)
+class DeviceGroupWithHistoryAdmin(HistoryAdmin, DeviceGroupWithPoliciesAdmin):
+    """Groups of devices, with who changed them."""
+
+
+admin.site.register(RecordedChange, RecordedChangeAdmin)
+admin.site.register(User, StaffAdmin)
+admin.site.register(Group, StaffGroupAdmin)

@@ -1,4 +1,7 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+from accounts import changes
 
 
 class ExhookadminConfig(AppConfig):
@@ -6,3 +9,11 @@ class ExhookadminConfig(AppConfig):
 
     name = "exhookadmin"
     verbose_name = "ExHook Admin"
+
+    def ready(self) -> None:
+        # Models exist only from here on.
+        from exhookadmin.staff import history, permissions, roles
+
+        changes.connect(permissions.refuse, history.record)
+        # Sent for each app in the order of INSTALLED_APPS; by the last, all permissions are there.
+        post_migrate.connect(roles.put_in_place, sender=self, dispatch_uid="roles")

@@ -77,6 +77,7 @@ UNFOLD: dict[str, Any] = {
                             ["accounts.view_device", "acl.view_policy"]
                         ),
                     },
+                    _page("Changes", "history", "exhookadmin_recordedchange"),
                 ],
             },
             {

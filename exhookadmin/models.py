@@ -3,8 +3,9 @@
 from django.db import models
 
 from exhookadmin.api.models import ApiKey, RememberedAnswer
+from exhookadmin.staff.models import RecordedChange
 
-__all__ = ["ApiKey", "RememberedAnswer", "Revision"]
+__all__ = ["ApiKey", "RecordedChange", "RememberedAnswer", "Revision"]
 
 
 class Revision(models.Model):

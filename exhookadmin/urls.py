@@ -10,3 +10,5 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("exhookadmin.api.urls")),
 ]
+
+handler403 = "exhookadmin.staff.pages.not_allowed"

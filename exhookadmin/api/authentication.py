@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from accounts.core.networks import address_allowed, parse_networks
 from exhookadmin.api.keys import find_key, note_use
 from exhookadmin.api.models import ApiKey
+from exhookadmin.staff.actors import client_address
 
 SCHEME = "Bearer"
 
@@ -20,7 +21,7 @@ class KeyAuthentication(BaseAuthentication):
         if scheme.lower() != SCHEME.lower():
             return None
         key = find_key(text.strip())
-        if key is None or not _may_come_from(key, request.META.get("REMOTE_ADDR", "")):
+        if key is None or not _may_come_from(key, client_address(request._request)):
             raise exceptions.AuthenticationFailed(
                 "This key is unknown, expired, revoked or not for your address."
             )

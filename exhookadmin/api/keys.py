@@ -11,11 +11,15 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from accounts.changes import Change, State, announce
+from accounts.states import fields_of
 from exhookadmin.api.models import ApiKey
 from exhookadmin.api.scopes import Scope
+from exhookadmin.staff.states import API_KEY
 
 PREFIX = "exk_"
 _IDENTIFIER_BYTES = 6
@@ -26,6 +30,7 @@ USED_AGAIN_AFTER = timedelta(minutes=1)
 _NO_DIGEST = hashlib.sha256(b"").hexdigest()
 
 
+@transaction.atomic
 def create_key(
     name: str, scopes: Collection[Scope], *, created_by: Any = None, **fields: Any
 ) -> tuple[ApiKey, str]:
@@ -41,19 +46,29 @@ def create_key(
     )
     key.full_clean()
     key.save()
+    announce([Change(API_KEY, key.pk, key.name, None, _state(key))])
     return key, f"{PREFIX}{identifier}_{secret}"
 
 
+@transaction.atomic
 def save_key(key: ApiKey) -> ApiKey:
     """Stores name, scopes, networks and expiry. Raises ValidationError naming each field."""
     key.full_clean()
+    before = _state(ApiKey.objects.get(pk=key.pk))
     key.save(update_fields=["name", "scopes", "networks", "expires_at"])
+    announce([Change(API_KEY, key.pk, key.name, before, _state(key))])
     return key
 
 
+@transaction.atomic
 def revoke_keys(keys: Any) -> int:
     """Ends keys for good. Answers how many were live."""
-    return int(keys.filter(revoked_at=None).update(revoked_at=timezone.now()))
+    live = keys.filter(revoked_at=None)
+    announce(
+        Change(API_KEY, key.pk, key.name, {"revoked": False}, {"revoked": True})
+        for key in live.select_for_update()
+    )
+    return int(live.update(revoked_at=timezone.now()))
 
 
 def find_key(text: str) -> ApiKey | None:
@@ -68,6 +83,11 @@ def note_use(key: ApiKey, now: datetime) -> None:
     """Keeps ``last_used_at``, to the minute."""
     stale = Q(last_used_at=None) | Q(last_used_at__lt=now - USED_AGAIN_AFTER)
     ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
+
+
+def _state(key: ApiKey) -> State:
+    fields = fields_of(key, ("name", "networks", "expires_at"))
+    return fields | {"scopes": frozenset(key.scopes)}
 
 
 def _digest(secret: str) -> str:

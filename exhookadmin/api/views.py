@@ -1,6 +1,7 @@
 """What all resources share: keys and scopes, entity tags, idempotent POSTs, pages by key."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any, ClassVar
 
 from django.db import transaction
@@ -15,6 +16,8 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
+from accounts.changes import acting
+from exhookadmin.api.actors import key_actor
 from exhookadmin.api.etags import check_match, etag_of
 from exhookadmin.api.idempotency import HEADER, Answer, Once, once
 from exhookadmin.api.models import ApiKey
@@ -55,8 +58,13 @@ class ResourceView(GenericViewSet[Any]):
     scopes: ClassVar[Mapping[str, Scope]] = {}
     pagination_class: type[Pages] | None = Pages
     _once: Once | None = None
+    _acting: ExitStack
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        with ExitStack() as self._acting:
+            return self._dispatch(request, *args, **kwargs)
+
+    def _dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.method != "POST" or not request.headers.get(HEADER):
             answer: HttpResponseBase = super().dispatch(request, *args, **kwargs)
             return answer
@@ -70,6 +78,7 @@ class ResourceView(GenericViewSet[Any]):
         # Before the body is read by a parser: afterwards it is gone.
         body = request._request.body if request.headers.get(HEADER) else b""
         super().initial(request, *args, **kwargs)
+        self._acting.enter_context(acting(key_actor(self.key, request._request)))
         if request.method == "POST" and (name := request.headers.get(HEADER)):
             assert isinstance(request.user, ApiKey)
             call = once(request.user, str(request.auth), name, "POST", request.get_full_path(), body)
@@ -96,13 +105,6 @@ class ResourceView(GenericViewSet[Any]):
         """Who calls."""
         assert isinstance(self.request.user, ApiKey)
         return self.request.user
-
-    def refuse_to_open_everything(self, asked: bool) -> None:
-        """Raises PermissionDenied when this is asked by a key that may not."""
-        if asked and not self.key.may(Scope.OPEN_EVERYTHING):
-            raise exceptions.PermissionDenied(
-                f"This opens every topic, for which the key needs the scope “{Scope.OPEN_EVERYTHING}”."
-            )
 
     def tagged(self, shown: Any, code: int = status.HTTP_200_OK) -> Response:
         """The answer with a single thing and its entity tag."""

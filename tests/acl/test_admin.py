@@ -100,8 +100,8 @@ def test_rules_are_changed_and_removed(admin_client: Client) -> None:
     assert admin_client.post(url_of(policy), data).status_code == 302
     assert [(rule.pk, rule.topic_filter) for rule in Rule.objects.all()] == [(kept.pk, "c/#")]
     history = admin_client.get(url_of(policy, "history")).content.decode()
-    assert "Changed" in history
-    assert "b/#" in history
+    assert "<del>a/#</del> → <ins>c/#</ins>" in history
+    assert "own topics: allow all b/#" in history
 
 
 @pytest.mark.parametrize(

@@ -98,9 +98,18 @@ def test_nobody_calls_without_a_key(method: str, path: str, scope: Scope, rows: 
     ("path", "body"),
     [
         pytest.param("devices/", {"username": "root", "superuser": True}, id="a superuser device"),
+        pytest.param(
+            "rules/",
+            {"policy": "everything", "effect": "allow", "action": "all", "topic_filter": "+/#"},
+            id="a rule that opens everything",
+        ),
+        pytest.param(
+            "devices/", {"username": "new", "policies": ["everything"]}, id="attaching a policy that does"
+        ),
     ],
 )
 def test_opening_everything_needs_its_own_scope(path: str, body: dict, caller_with: NewCaller):
+    acl_services.create_rule(acl_services.create_policy("everything"), "allow", "all", "#")
     writing = [scope for scope in Scope if scope.endswith(":write")]
     refused = caller_with(*writing)("post", path, body)
     assert (refused.status_code, "open-everything" in refused.json()["detail"]) == (403, True)

@@ -8,6 +8,8 @@ from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand
 from django.db import transaction
 
+from exhookadmin.staff.services import save_user
+
 PASSWORD_BYTES = 15
 
 
@@ -22,7 +24,9 @@ class Command(BaseCommand):
             return
         name = _free_name()
         password = secrets.token_urlsafe(PASSWORD_BYTES)
-        User.objects.create_superuser(name, password=password)
+        admin = User(username=name, is_staff=True, is_superuser=True)
+        admin.set_password(password)
+        save_user(admin)
         # To standard output and not to the log: it is stored nowhere in clear.
         self.stdout.write(
             f"Created the staff user “{name}” with the password {password}\n"
