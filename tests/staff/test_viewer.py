@@ -24,6 +24,7 @@ from accounts.models import Credential, Device, DeviceGroup
 from acl import services as acl
 from acl.models import Policy
 from audit.fact import Fact, Kind
+from audit.models import BrokerNode
 from audit.writer import write_facts
 from tests.staff.people import browser, member
 
@@ -50,6 +51,7 @@ def world() -> None:
     acl.create_rule(policy, "allow", "all", "dev/${clientid}/#")
     acl.create_rule(device, "allow", "all", "a/#")
     write_facts([Fact(Kind.CONNECTED, client_id="pump-17", device="pump-17", device_id=device.pk)])
+    BrokerNode.objects.create(name="emqx@one")
     User.objects.create_user("somebody", is_staff=True)
     Group.objects.create(name="night shift")
 
