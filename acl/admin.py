@@ -7,7 +7,8 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, TextField
 from django.db.models.functions import Coalesce
 from django.forms import Form
 from django.http import HttpRequest
-from django.urls import reverse
+from django.template.loader import render_to_string
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
@@ -18,11 +19,13 @@ from unfold.widgets import UnfoldAdminExpandableTextareaWidget
 from accounts.admin import DeviceAdmin, DeviceGroupAdmin
 from accounts.models import Device, DeviceGroup
 from acl import services
-from acl.forms import PolicyForm, RuleForm
+from acl.effective import permissions_of
+from acl.forms import DEVICES_IN_A_FORM, PolicyForm, RuleForm
 from acl.models import Policy, Rule
+from acl.rule_checks import check_rules, tell_after_saving
 
-DEVICES_IN_A_FORM = 500
-"""How many attached devices a form can carry: browsers and Django bound the number of its fields."""
+PERMISSIONS_SHOWN = 100
+"""So many effective rules on the page of a device; few devices have more."""
 
 
 class RuleInline(TabularInline):
@@ -175,8 +178,14 @@ class PolicyAdmin(ModelAdmin):
         for formset in formsets:
             save_rules(formset)
         policy = form.instance
+        if any(formset.has_changed() for formset in formsets):
+            tell_after_saving(request, policy)
         if not (policy.everyone or policy.devices.exists() or policy.groups.exists()):
             messages.warning(request, "This policy applies to nobody yet: attach it to a group or a device.")
+
+    def get_urls(self) -> list[URLPattern]:
+        check = self.admin_site.admin_view(check_rules)
+        return [path("check/", check, name="acl_policy_check"), *super().get_urls()]
 
     def delete_model(self, request: HttpRequest, obj: Policy) -> None:
         services.delete_policies(Policy.objects.filter(pk=obj.pk))
@@ -201,10 +210,10 @@ class DeviceWithRulesAdmin(DeviceAdmin):
     """Adds to the device what it may do: `accounts` does not know of rules."""
 
     inlines = (*DeviceAdmin.inlines, DeviceRuleInline)
-    readonly_fields = (*DeviceAdmin.readonly_fields, "applying_policies")
+    readonly_fields = (*DeviceAdmin.readonly_fields, "applying_policies", "permissions")
 
     def get_fieldsets(self, request: HttpRequest, obj: Device | None = None) -> list[Any]:
-        policies = ("Policies that apply", {"fields": ("applying_policies",)})
+        policies = ("What it may do", {"fields": ("applying_policies", "permissions")})
         return super().get_fieldsets(request, obj) + ([policies] if obj else [])
 
     @display(description="policies")
@@ -214,9 +223,18 @@ class DeviceWithRulesAdmin(DeviceAdmin):
         )
         return policy_links(Policy.objects.filter(pk__in=applying.values("pk")).order_by("name"))
 
-    def save_formset(self, request: HttpRequest, form: Form, formset: Any, change: bool) -> None:
+    @display(description="effective permissions")
+    def permissions(self, device: Device) -> SafeString:
+        effective = permissions_of(device)
+        hidden = max(0, len(effective.rules) - PERMISSIONS_SHOWN)
+        context = {"permissions": effective, "rules": effective.rules[:PERMISSIONS_SHOWN], "hidden": hidden}
+        return render_to_string("acl/permissions.html", context)
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         if formset.model is Rule:
             save_rules(formset)
+            if formset.has_changed():
+                tell_after_saving(request, form.instance)
         else:
             super().save_formset(request, form, formset, change)
 

@@ -2,7 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
+from django.db.models import Q
+
+from accounts.models import Device, DeviceQuerySet
 from acl.core.compiled import compile_rules
 from acl.core.rules import Rule as CoreRule
 from acl.models import Policy
@@ -72,6 +76,17 @@ def book_with(book: PolicyBook, draft: PolicyDraft) -> PolicyBook:
             by_group[group] = by_group.get(group, frozenset()) | {draft.policy_id}
     # Not `replace`: the book remembers tuples of compiled rules, and those are of the stored policies.
     return PolicyBook(compiled, everyone, by_group, broken)
+
+
+def devices_under(draft: PolicyDraft) -> DeviceQuerySet:
+    """The devices to which the draft applies, whether or not it is enabled."""
+    if draft.everyone:
+        return Device.objects.all()
+    members = Device.groups.through.objects.filter(devicegroup__in=draft.group_ids).values("device")
+    attached: Any = draft.device_ids
+    if attached is None:
+        attached = Policy.devices.through.objects.filter(policy=draft.policy_id).values("device")
+    return Device.objects.filter(Q(pk__in=members) | Q(pk__in=attached))
 
 
 def with_rules(draft: PolicyDraft, rules: Iterable[CoreRule]) -> PolicyDraft:

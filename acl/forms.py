@@ -2,6 +2,10 @@
 
 from typing import Any
 
+from django.core.exceptions import ValidationError
+from django.forms.models import construct_instance
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from unfold.widgets import (
     UnfoldAdminExpandableTextareaWidget,
     UnfoldAdminIntegerFieldWidget,
@@ -14,6 +18,18 @@ from accounts.forms import ChangeForm
 from acl import states
 from acl.core.rules import Action
 from acl.models import ACTIONS, Policy, Rule
+
+DEVICES_IN_A_FORM = 500
+"""How many attached devices a form can carry: browsers and Django bound the number of its fields."""
+
+
+class FilterInput(UnfoldAdminTextInputWidget):
+    """A topic filter, with the place below it for remarks on its rule: templates/acl/rule_findings.html."""
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        field = super().render(name, value, attrs, renderer)
+        place = f"{(attrs or {}).get('id', name)}_findings"
+        return format_html('{}<ul class="exhook-findings" id="{}"></ul>', field, place)
 
 
 class PolicyForm(ChangeForm):
@@ -40,7 +56,7 @@ class RuleForm(ChangeForm):
             "priority": UnfoldAdminIntegerFieldWidget({"class": "exhook-narrow"}),
             "effect": UnfoldAdminSelectWidget({"class": "exhook-narrow"}),
             "action": UnfoldAdminSelectWidget({"class": "exhook-select"}),
-            "topic_filter": UnfoldAdminTextInputWidget(
+            "topic_filter": FilterInput(
                 {"class": "exhook-wide", "placeholder": "site/+/temperature", "spellcheck": "false"}
             ),
             "networks": UnfoldAdminExpandableTextareaWidget(
@@ -51,6 +67,9 @@ class RuleForm(ChangeForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for name, field in self.fields.items():
+            # The table has headings and no labels.
+            field.widget.attrs["aria-label"] = str(field.label or name)
         # “publish and subscribe” is too long for a column; beside the other two, “both” says as much.
         self.fields["action"].choices = [  # type: ignore[attr-defined]
             (value, "both" if value == Action.ALL else words) for value, words in ACTIONS
@@ -58,3 +77,15 @@ class RuleForm(ChangeForm):
 
     def change(self) -> Change:
         return states.rule_change(self.instance)
+
+
+class UnstoredRuleForm(RuleForm):
+    """A rule that is only looked at: Django would ask the database about the constraints of every row."""
+
+    def _post_clean(self) -> None:
+        meta = self._meta
+        self.instance = construct_instance(self, self.instance, meta.fields, meta.exclude)
+        try:
+            self.instance.clean_fields(exclude=self._get_validation_exclusions())  # type: ignore[attr-defined]
+        except ValidationError as error:
+            self._update_errors(error)  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ from django.conf import settings
 
 from accounts.core.admission import CHECKS
 from accounts.core.authenticate import Verifier, authenticate
-from accounts.core.binding import Binding
+from accounts.core.binding import Binding, prescribed_client_id
 from accounts.core.client import Client
 from accounts.core.decision import Decision, Reason
 from accounts.core.identity import IdentitySource, claims
@@ -162,13 +162,6 @@ def suppose(known: Known, draft: PolicyDraft) -> Known:
     return replace(known, book=book, policy_ids=policy_ids, rule_sets=rule_sets)
 
 
-def prescribed_client_id(principal: Principal) -> str:
-    """The one client id that the device may use; empty where it may choose."""
-    if principal.binding == Binding.EQUALS_USERNAME:
-        return principal.username
-    return principal.bound_client_id if principal.binding == Binding.EXACT else ""
-
-
 def _explain_connect(known: Known, client: Client, now: float | None, verify: Verifier) -> Explained:
     now = time.time() if now is None else now
     principal = known.principal
@@ -255,7 +248,7 @@ def _demanded(principal: Principal) -> str:
             return f"{principal.bound_client_id}… without a further {separator}"
         case Binding.ANY:
             return "any client id"
-    return prescribed_client_id(principal)
+    return prescribed_client_id(principal.binding, principal.bound_client_id, principal.username)
 
 
 def _listed(texts: list[str], shown: int = 5) -> str:

@@ -38,7 +38,7 @@ UNFOLD: dict[str, Any] = {
     ],
     "SHOW_BACK_BUTTON": True,
     "STYLES": [_static("exhookadmin/admin.css"), _static("exhookadmin/console.css")],
-    "SCRIPTS": [_static("exhookadmin/times.js")],
+    "SCRIPTS": [_static("exhookadmin/times.js"), _static("exhookadmin/labels.js")],
     "COLORS": {
         "primary": {
             "50": "oklch(98.4% .014 180.72)",

@@ -56,3 +56,10 @@ def binding_holds(binding: Binding, bound_client_id: str, username: str, client_
             and bound_client_id[-1] not in rest
         )
     return binding == Binding.ANY
+
+
+def prescribed_client_id(binding: Binding, bound_client_id: str, username: str) -> str:
+    """The one client id that the device may use; empty where it may choose among several."""
+    if binding == Binding.EQUALS_USERNAME:
+        return username
+    return bound_client_id if binding == Binding.EXACT else ""

@@ -14,11 +14,12 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET, require_http_methods
 
+from accounts.core.binding import Binding, prescribed_client_id
 from accounts.core.client import Client
 from accounts.core.decision import Reason
 from accounts.core.identity import IdentitySource
 from accounts.models import Device
-from accounts.principals import find_device, principal_of
+from accounts.principals import find_device
 from acl.core.matching import PolicyError
 from acl.core.rule_lines import WrongLine, read_rules, rule_line
 from acl.drafts import PolicyDraft, stored_draft, with_rules
@@ -26,13 +27,12 @@ from acl.models import Policy
 from acl.sources import sources_of
 from audit.models import Event
 from exhookadmin.console.questions import QuestionForm, explain_url, question_of
-from exhookadmin.console.then_and_now import differences
+from exhookadmin.console.then_and_now import differences, revisions
 from exhookadmin.console.trace import Trace, trace_of
 from exhookadmin.explain import (
     Explained,
     explain_known,
     look_up,
-    prescribed_client_id,
     suppose,
     suppose_connect,
 )
@@ -167,7 +167,9 @@ def _completed(form: QuestionForm, event: Event | None) -> tuple[Client, bool]:
         return client, False
     source = IdentitySource.USERNAME if client.username else IdentitySource.CERTIFICATE_CN
     device = find_device(source, client.username or client.cn)
-    client_id = prescribed_client_id(principal_of(device)) if device else ""
+    if device is None:
+        return client, False
+    client_id = prescribed_client_id(Binding(device.client_id_binding), device.client_id, device.username)
     return client._replace(client_id=client_id), bool(client_id)
 
 
@@ -235,6 +237,7 @@ def _then_and_now(event: Event, now: Explained) -> dict[str, Any]:
         "now_words": REASONS[now.decision.reason],
         "same": same,
         "changes": differences(event, now),
+        "revisions": revisions(event, now),
         "throttled": event.reason == Reason.THROTTLED,
         "secret_unknown": now.decision.reason == Reason.CREDENTIAL_VERIFIED,
     }

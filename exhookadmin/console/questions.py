@@ -150,8 +150,8 @@ def explain_url(**asked: str) -> str:
 
 
 def why_url(event: Event) -> str | None:
-    """The address of the explanation of a recorded denial; None for what was not denied."""
-    if event.allowed is not False or event.kind not in EXPLAINED_KINDS:
+    """The address of the explanation of a recorded decision; None where nothing was decided."""
+    if event.allowed is None or event.kind not in EXPLAINED_KINDS:
         return None
     return explain_url(event=str(event.pk))
 

@@ -19,6 +19,15 @@ def differences(event: Event, now: Explained) -> list[str]:
     return [*_device_changes(event, now), *_rule_changes(event), *_policy_changes(event, now)]
 
 
+def revisions(event: Event, now: Explained) -> str:
+    """Whether the shared policies are still those that decided, in words; empty where it is not known."""
+    if not event.revision or not now.revision:
+        return ""
+    if event.revision == now.revision:
+        return "The shared policies are the same as then."
+    return f"The shared policies are others than then: revision {event.revision} then, {now.revision} now."
+
+
 def _device_changes(event: Event, now: Explained) -> list[str]:
     if now.principal is None:
         return [f"The device {event.device} no longer exists."] if event.device_id is not None else []

@@ -10,9 +10,10 @@ from django.urls import reverse
 from accounts import services as accounts_services
 from accounts.models import Device, DeviceGroup
 from acl import services
-from acl.admin import DEVICES_IN_A_FORM, RuleInline
+from acl.admin import RuleInline
 from acl.core.rules import Action, Effect
 from acl.core.rules import Rule as CoreRule
+from acl.forms import DEVICES_IN_A_FORM
 from acl.models import Policy, Rule
 from tests.query_count import queries_of
 from tests.web_form import Data, form_data

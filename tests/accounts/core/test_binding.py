@@ -2,7 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounts.core.binding import SEPARATORS, Binding, binding_holds, binding_problem
+from accounts.core.binding import (
+    SEPARATORS,
+    Binding,
+    binding_holds,
+    binding_problem,
+    prescribed_client_id,
+)
 
 names = st.text(min_size=1, max_size=12)
 stems = st.text(
@@ -132,3 +138,14 @@ def test_what_cannot_be_saved_admits_nobody_unless_it_names_too_much(binding, bo
 @given(username=names, client_id=names)
 def test_equals_username_admits_one_client_id_only(username, client_id):
     assert binding_holds(Binding.EQUALS_USERNAME, "", username, client_id) is (client_id == username)
+
+
+@pytest.mark.parametrize("binding", Binding)
+@pytest.mark.parametrize("bound", ["", "pump-", "other"])
+def test_a_prescribed_client_id_is_one_that_the_binding_allows(binding, bound):
+    client_id = prescribed_client_id(binding, bound, "pump")
+    if client_id:
+        assert binding_holds(binding, bound, "pump", client_id)
+        assert not binding_holds(binding, bound, "pump", client_id + "2")
+    else:
+        assert binding in (Binding.PREFIX, Binding.ANY) or not bound
