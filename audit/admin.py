@@ -12,8 +12,8 @@ from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
-from unfold.views import ChangeList
 
+from audit.changelist import LongChangeList, PlacePaginator
 from audit.filters import (
     AddressFilter,
     ClientIdFilter,
@@ -84,7 +84,18 @@ class ReadOnlyAdmin(ModelAdmin):
         return str(row.device)
 
 
-class EventChangeList(ChangeList):
+class LongListAdmin(ReadOnlyAdmin):
+    """A list that is paged by place."""
+
+    paginator = PlacePaginator
+    time_field: str
+    indexed_filters: tuple[str, ...]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[LongChangeList]:
+        return LongChangeList
+
+
+class EventChangeList(LongChangeList):
     """The list of events with its way in by date."""
 
     def get_filters(self, request: HttpRequest) -> Any:
@@ -119,7 +130,7 @@ class EventChangeList(ChangeList):
 
 
 @admin.register(Event)
-class EventAdmin(ReadOnlyAdmin):
+class EventAdmin(LongListAdmin):
     """What happened, newest first."""
 
     reason_words: Mapping[str, str] = {}
@@ -137,6 +148,8 @@ class EventAdmin(ReadOnlyAdmin):
         ("time", TimeRangeFilter),
     )
     date_hierarchy = "time"
+    time_field = "time"
+    indexed_filters = ("client_id", "device", "kind")
     ordering = ("-time", "-id")
     sortable_by = ()
     search_fields = ("device", "client_id", "username", "topic")
@@ -210,7 +223,7 @@ class EventAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Session)
-class SessionAdmin(ReadOnlyAdmin):
+class SessionAdmin(LongListAdmin):
     """Who is online and who was, newest first."""
 
     list_display = ("client_id", "presence", "device_name", "since", "until", "address", "node")
@@ -221,6 +234,8 @@ class SessionAdmin(ReadOnlyAdmin):
         NodeFilter,
         ("connected_at", TimeRangeFilter),
     )
+    time_field = "connected_at"
+    indexed_filters = ("device",)
     ordering = ("-connected_at", "-id")
     sortable_by = ()
     search_fields = ("client_id", "device", "username")

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 from django.contrib.auth.models import User
@@ -11,8 +12,10 @@ from django.urls import reverse
 
 from accounts import services
 from accounts.models import Device
+from audit import changelist
 from audit.fact import Fact, Kind
 from audit.models import BrokerNode, Event, Session
+from audit.paging import Effort, page
 from audit.writer import write_facts
 from exhookadmin.words import REASONS
 from tests.query_count import queries_of
@@ -102,7 +105,7 @@ NEWEST_FIRST = ["down", "denied", "wrong", "up", "loaded"]
         pytest.param("time__year=2026&time__month=11", ["down", "denied", "wrong"], id="month"),
         pytest.param("time__year=2026&time__month=11&time__day=1", ["denied", "wrong"], id="day"),
         pytest.param("device=pump&kind__exact=client.connected", ["up"], id="two filters"),
-        pytest.param("p=2", [], id="behind the last page"),
+        pytest.param("p=2", NEWEST_FIRST, id="a page’s number, as in an old bookmark"),
     ],
 )
 def test_filters_of_events(
@@ -143,12 +146,12 @@ def test_reasons_are_told_in_words(admin_client: Client, log: dict[str, Event]) 
         assert f">{words.title}</option>" in html, "every reason can be chosen"
 
 
-def page(event: Event, part: str = "change") -> str:
+def page_of(event: Event, part: str = "change") -> str:
     return reverse(f"admin:audit_event_{part}", args=[event.pk])
 
 
 def test_an_event_tells_all_it_knows_and_nothing_empty(admin_client: Client, log: dict[str, Event]) -> None:
-    denied = admin_client.get(page(log["denied"])).content.decode()
+    denied = admin_client.get(page_of(log["denied"])).content.decode()
     for told in (
         "2026-11-01 11:30:00.000+00:00",
         "denied by a rule",
@@ -159,7 +162,7 @@ def test_an_event_tells_all_it_knows_and_nothing_empty(admin_client: Client, log
         "emqx@one",
     ):
         assert told in denied
-    loaded = admin_client.get(page(log["loaded"])).content.decode()
+    loaded = admin_client.get(page_of(log["loaded"])).content.decode()
     assert "EMQX 5.8.8" in loaded
     assert "Client id" not in loaded
     assert "History" not in loaded
@@ -211,15 +214,77 @@ def test_lists_cost_the_same_however_long_they_are_and_count_nothing(
         assert "DISTINCT" not in sql
 
 
-def test_pages_follow_each_other_without_a_total(admin_client: Client) -> None:
-    make(60)
-    seen: set[str] = set()
-    for number in (1, 2):
-        rows = admin_client.get(f"{EVENTS}?p={number}").context["cl"].result_list
-        seen |= {event.client_id for event in rows}
-    assert len(seen) == 60
-    assert "There is nothing further" in admin_client.get(f"{EVENTS}?p=3").content.decode()
-    assert "9999999999" not in admin_client.get(EVENTS).content.decode()
+def ways(html: str) -> dict[str, str]:
+    """Where the list leads to: “Older”, and the like."""
+    found = re.findall(r'<a href="([^"]*)"[^>]*>(Newest|Newer|Older|Search further back)</a>', html)
+    return {title: link.replace("&amp;", "&") for link, title in found}
+
+
+@pytest.mark.parametrize("url", [EVENTS, SESSIONS], ids=["events", "sessions"])
+def test_pages_follow_each_other_by_place(admin_client: Client, url: str) -> None:
+    make(120)
+    first = admin_client.get(f"{url}?node=emqx@one")
+    assert ways(first.content.decode()).keys() == {"Older"}
+    assert "9999999999" not in first.content.decode()
+    pages = [first]
+    write_facts([fact(Kind.CONNECTED, "2026-11-02 10:00:00", "new")])  # moves nothing
+    while older := ways(pages[-1].content.decode()).get("Older"):
+        pages.append(admin_client.get(url + older))
+    shown = [[row.pk for row in page.context["cl"].result_list] for page in pages]
+    assert [len(rows) for rows in shown] == [50, 50, 20]
+    assert len({key for rows in shown for key in rows}) == 120
+    last = ways(pages[-1].content.decode())
+    assert last.keys() == {"Newest", "Newer"}
+    back = admin_client.get(url + last["Newer"])
+    assert [row.pk for row in back.context["cl"].result_list] == shown[1]
+    newest = admin_client.get(url + last["Newest"])
+    assert [row.pk for row in newest.context["cl"].result_list][1:] == shown[0][:49]
+    top = admin_client.get(url + ways(back.content.decode())["Newer"])
+    assert "Newer" in ways(top.content.decode()), "a page that is not the newest leads on"
+    assert "Newer" not in ways(newest.content.decode())
+
+
+@pytest.mark.parametrize("query", ["q=pump-3", "reason=rule_denies", "address=10."])
+def test_a_search_that_takes_long_says_how_far_it_came_and_goes_on(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    make(40)
+    old = fact(
+        Kind.AUTHORIZE,
+        "2026-10-01 10:00:00",
+        "pump-3",
+        reason="rule_denies",
+        allowed=False,
+        address="10.1.2.3",
+    )
+    write_facts([old])
+    Event.objects.filter(client_id="id-pump-3").exclude(pk=old.id).delete()
+    Event.objects.filter(client_id__startswith="id-pump-3").exclude(pk=old.id).delete()
+    monkeypatch.setattr(changelist, "page", partial(page, effort=Effort(seconds=0, first=20)))
+    first = admin_client.get(f"{EVENTS}?{query}")
+    assert list(first.context["cl"].result_list) == []
+    html = first.content.decode()
+    assert "Searched back to 2026-11-01 10:00:00" in html
+    assert "Nothing matches" not in html
+    seen: list[Event] = []
+    while onward := ways(html).get("Older"):
+        response = admin_client.get(EVENTS + onward)
+        seen += response.context["cl"].result_list
+        html = response.content.decode()
+    assert [event.pk for event in seen] == [old.id]
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [("device=pump-1", True), ("time__year=2026&node=n", False), ("device=p&node=n", False)],
+)
+def test_what_an_index_answers_is_not_looked_through(admin_client: Client, query: str, index: bool) -> None:
+    make(3)
+    queries = [sql for sql in queries_of(admin_client, f"{EVENTS}?{query}") if "OFFSET" in sql]
+    assert (queries == []) is index
+    for sql in queries:
+        assert ('"device" = ' in sql) is ("device" in query), "as little is looked through as possible"
+        assert ('"time" >= ' in sql) is ("year" in query)
 
 
 @pytest.mark.parametrize(
@@ -344,4 +409,4 @@ def test_the_log_is_for_those_who_may_view_it(log: dict[str, Event]) -> None:
     client = Client()
     client.force_login(User.objects.create_user("staff", is_staff=True))
     assert client.get(EVENTS).status_code == 403
-    assert client.get(page(log["up"])).status_code == 403
+    assert client.get(page_of(log["up"])).status_code == 403
