@@ -20,8 +20,11 @@ from acl.models import Policy
 from audit.admin import STANDING_COLOURS, EventAdmin, ReadOnlyAdmin, SessionAdmin, to_the_second
 from audit.models import Event, Session
 from audit.states import presence_of_device, presence_of_devices
+from exhookadmin.api.admin import ApiKeyAdmin, EnrolmentAttemptAdmin, EnrolmentKeyAdmin
+from exhookadmin.api.models import ApiKey
 from exhookadmin.console.explain_pages import may_explain
 from exhookadmin.console.questions import explain_url, why_url
+from exhookadmin.enrolment.models import EnrolmentAttempt, EnrolmentKey
 from exhookadmin.staff.admin import HistoryAdmin, RecordedChangeAdmin, StaffAdmin, StaffGroupAdmin
 from exhookadmin.staff.models import RecordedChange
 from exhookadmin.words import REASONS, reason_words
@@ -169,5 +172,8 @@ class DeviceGroupWithHistoryAdmin(HistoryAdmin, DeviceGroupWithPoliciesAdmin):
 
 
 admin.site.register(RecordedChange, RecordedChangeAdmin)
+admin.site.register(ApiKey, ApiKeyAdmin)
+admin.site.register(EnrolmentKey, EnrolmentKeyAdmin)
+admin.site.register(EnrolmentAttempt, EnrolmentAttemptAdmin)
 admin.site.register(User, StaffAdmin)
 admin.site.register(Group, StaffGroupAdmin)

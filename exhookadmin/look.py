@@ -81,6 +81,15 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
+                "title": "Programs",
+                "separator": True,
+                "items": [
+                    _page("API keys", "key", "exhookadmin_apikey"),
+                    _page("Enrolment keys", "factory", "exhookadmin_enrolmentkey"),
+                    _page("Enrolments", "how_to_reg", "exhookadmin_enrolmentattempt"),
+                ],
+            },
+            {
                 "title": "Staff",
                 "separator": True,
                 "items": [

@@ -3,9 +3,17 @@
 from django.db import models
 
 from exhookadmin.api.models import ApiKey, RememberedAnswer
+from exhookadmin.enrolment.models import EnrolmentAttempt, EnrolmentKey
 from exhookadmin.staff.models import RecordedChange
 
-__all__ = ["ApiKey", "RecordedChange", "RememberedAnswer", "Revision"]
+__all__ = [
+    "ApiKey",
+    "EnrolmentAttempt",
+    "EnrolmentKey",
+    "RecordedChange",
+    "RememberedAnswer",
+    "Revision",
+]
 
 
 class Revision(models.Model):

@@ -166,13 +166,17 @@ TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
 SESSION_COOKIE_AGE = 12 * 3600
 X_FRAME_OPTIONS = "DENY"
 
+ENROLMENT = env.bool("ENROLMENT", default=False)
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["exhookadmin.api.authentication.KeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["exhookadmin.api.permissions.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_THROTTLE_CLASSES": ["exhookadmin.api.throttling.KeyThrottle"],
-    "DEFAULT_THROTTLE_RATES": {"key": f"{env.int('API_CALLS_PER_MINUTE', default=600, at_least=1)}/minute"},
+    "DEFAULT_THROTTLE_RATES": {
+        "key": f"{env.int('API_CALLS_PER_MINUTE', default=600, at_least=1)}/minute",
+        "enrolment": f"{env.int('ENROLMENTS_PER_MINUTE', default=60, at_least=1)}/minute",
+    },
     "DEFAULT_SCHEMA_CLASS": "exhookadmin.api.schema.Schema",
     "DEFAULT_VERSIONING_CLASS": None,
     "EXCEPTION_HANDLER": "exhookadmin.api.problems.problem_response",

@@ -1,12 +1,5 @@
-"""Making, finding and ending API keys.
+"""Making, finding and ending API keys; `exhookadmin.secrets` tells what one looks like."""
 
-A key reads ``exk_<identifier>_<secret>``: the identifier finds the row, the secret proves. The
-secret holds 192 random bits, so that one SHA-256 protects it.
-"""
-
-import hashlib
-import hmac
-import secrets
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,15 +12,12 @@ from accounts.changes import Change, State, announce
 from accounts.states import fields_of
 from exhookadmin.api.models import ApiKey
 from exhookadmin.api.scopes import Scope
+from exhookadmin.secrets import identifier_of, new_secret, proves
 from exhookadmin.staff.states import API_KEY
 
 PREFIX = "exk_"
-_IDENTIFIER_BYTES = 6
-_SECRET_BYTES = 24
 # A key that is in use all the time is not written to all the time.
 USED_AGAIN_AFTER = timedelta(minutes=1)
-# Compared with when no key was found, so that it takes as long.
-_NO_DIGEST = hashlib.sha256(b"").hexdigest()
 
 
 @transaction.atomic
@@ -35,11 +25,11 @@ def create_key(
     name: str, scopes: Collection[Scope], *, created_by: Any = None, **fields: Any
 ) -> tuple[ApiKey, str]:
     """A new key. Its text is returned once and stored nowhere. Raises ValidationError naming each field."""
-    identifier, secret = secrets.token_hex(_IDENTIFIER_BYTES), secrets.token_urlsafe(_SECRET_BYTES)
+    secret = new_secret(PREFIX)
     key = ApiKey(
         name=name,
-        identifier=identifier,
-        digest=_digest(secret),
+        identifier=secret.identifier,
+        digest=secret.digest,
         scopes=[str(scope) for scope in scopes],
         created_by=created_by,
         **fields,
@@ -47,7 +37,7 @@ def create_key(
     key.full_clean()
     key.save()
     announce([Change(API_KEY, key.pk, key.name, None, _state(key))])
-    return key, f"{PREFIX}{identifier}_{secret}"
+    return key, secret.text
 
 
 @transaction.atomic
@@ -73,9 +63,8 @@ def revoke_keys(keys: Any) -> int:
 
 def find_key(text: str) -> ApiKey | None:
     """The live key that the text proves, if any; takes the same time for an unknown identifier."""
-    identifier, _, secret = text.removeprefix(PREFIX).partition("_")
-    key = ApiKey.objects.filter(identifier=identifier).first() if text.startswith(PREFIX) else None
-    proved = hmac.compare_digest(_digest(secret), key.digest if key else _NO_DIGEST)
+    key = ApiKey.objects.filter(identifier=identifier_of(PREFIX, text)).first()
+    proved = proves(PREFIX, text, key.digest if key else None)
     return key if key is not None and proved and key.live else None
 
 
@@ -88,7 +77,3 @@ def note_use(key: ApiKey, now: datetime) -> None:
 def _state(key: ApiKey) -> State:
     fields = fields_of(key, ("name", "networks", "expires_at"))
     return fields | {"scopes": frozenset(key.scopes)}
-
-
-def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()

@@ -54,6 +54,13 @@ class ApiKey(CheckedModel):
         expired = self.expires_at is not None and self.expires_at <= timezone.now()
         return self.revoked_at is None and not expired
 
+    @property
+    def state(self) -> str:
+        """live, expired or revoked."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "live" if self.live else "expired"
+
     def may(self, scope: Scope) -> bool:
         """True when the key was given this scope."""
         return scope in self.scopes

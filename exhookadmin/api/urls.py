@@ -9,6 +9,7 @@ from exhookadmin.api.audit import EventView, SessionView
 from exhookadmin.api.check import CheckView
 from exhookadmin.api.credentials import CredentialView
 from exhookadmin.api.devices import DeviceView, GroupView
+from exhookadmin.api.enrol import EnrolmentView
 from exhookadmin.api.policies import PolicyView, RuleView
 from exhookadmin.api.views import NUMBER, Nothing
 
@@ -18,6 +19,7 @@ router.register(rf"devices/(?P<device_pk>{NUMBER})/credentials", CredentialView,
 router.register("groups", GroupView, "group")
 router.register("policies", PolicyView, "policy")
 router.register("rules", RuleView, "rule")
+router.register("enrol", EnrolmentView, "enrol")
 router.register("check", CheckView, "check")
 router.register("audit/events", EventView, "event")
 router.register("audit/sessions", SessionView, "session")

@@ -101,6 +101,7 @@ KINDS = {
     "auth.user": "user",
     "auth.group": "user group",
     "exhookadmin.apikey": "API key",
+    "exhookadmin.enrolmentkey": "enrolment key",
 }
 
 

@@ -33,7 +33,8 @@ def endpoints() -> list[tuple[str, str, Scope]]:
         for group in (f"(?P<device_pk>{NUMBER})", f"(?P<pk>{NUMBER})", f"(?P<pk>{UUID_FORM})"):
             path = path.replace(group, "{}")
         for method, action in view.actions.items():  # type: ignore[attr-defined]
-            found.append((method, path, view.cls.scopes[action]))  # type: ignore[attr-defined]
+            if path != "enrol/":  # which has keys of its own
+                found.append((method, path, view.cls.scopes[action]))  # type: ignore[attr-defined]
     return found
 
 
