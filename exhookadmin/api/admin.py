@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_variables
 from unfold.contrib.filters.admin import BooleanRadioFilter
 from unfold.decorators import action, display
-from unfold.widgets import UnfoldAdminCheckboxSelectMultiple
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from audit.admin import ReadOnlyAdmin, to_the_second
 from exhookadmin.api import keys
@@ -96,7 +96,7 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
 
     scopes = forms.MultipleChoiceField(
         choices=[(str(scope), f"{scope}: {meaning}") for scope, meaning in MEANINGS.items()],
-        widget=UnfoldAdminCheckboxSelectMultiple,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
         help_text="Give it what it needs, and no more.",
     )
 

@@ -80,7 +80,7 @@ class Schema(AutoSchema):
 
     def _problems(self) -> list[int]:
         codes = [400, 401, 403, 429]
-        if "{" in self.path:
+        if "{" in self.path or self.path.endswith("/enrol/"):
             codes.append(404)
         if self.method in ("PUT", "PATCH", "DELETE"):
             codes.append(412)

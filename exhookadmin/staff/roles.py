@@ -10,6 +10,7 @@ from typing import Any
 
 from django.apps import apps
 from django.contrib.auth.models import Group, Permission
+from django.db import connections
 from django.db.models import Q
 
 VIEWER = "viewer"
@@ -67,7 +68,12 @@ def permissions_of(role: str) -> frozenset[str]:
 
 
 def put_in_place(using: str = "default", **signal: Any) -> None:
-    """Makes the groups where they are missing, and gives them exactly their permissions."""
+    """Makes the groups where they are missing, and gives them exactly their permissions.
+
+    Where ``migrate`` went no further than before Django's own groups, there is nothing to do yet.
+    """
+    if Permission._meta.db_table not in connections[using].introspection.table_names():
+        return
     for role in ROLES:
         group, _ = Group.objects.using(using).get_or_create(name=role)
         wanted = Q(pk__in=())

@@ -32,7 +32,8 @@ GOOD = {
     "emqx-banned-csv": "as,who,reason,at,until,by\nusername,u1,bad,2025-01-01T00:00:00Z,infinity,admin\n",
     "mosquitto-passwords": f"u1:{MOSQUITTO}\nu2:{MOSQUITTO}\n",
     "mosquitto-acl": "# rules\nuser u1\ntopic readwrite a/#\npattern write dev/%c/#\n",
-    "mosquitto-dynamic-security": '{"clients": [\n{"username": "u1", "roles": [{"rolename": "r"}]}],\n"roles": ['
+    "mosquitto-dynamic-security": '{"clients": [\n{"username": "u1", "roles": [{"rolename": "r"}]}],\n'
+    '"roles": ['
     '{"rolename": "r", "acls": [{"acltype": "subscribePattern", "topic": "a/#", "allow": true}]}]}\n',
     "go-auth-users-csv": f"username,password_hash,is_admin\nu1,{MOSQUITTO},false\n",
     "go-auth-acls-csv": "username,topic,rw\nu1,a/#,3\n",
