@@ -28,6 +28,7 @@ _GROUPS: Mapping[str, KindGroup] = {
     Kind.DISCONNECTED: KindGroup.PRESENCE,
     Kind.PROVIDER_LOADED: KindGroup.PRESENCE,
     Kind.PROVIDER_UNLOADED: KindGroup.PRESENCE,
+    Kind.ENDPOINT_BACK: KindGroup.PRESENCE,
 }
 
 

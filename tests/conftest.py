@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.chromium import find_chromium
 
-pytest_plugins = ["tests.endpoint"]
+pytest_plugins = ["tests.endpoint", "tests.partitions"]
 
 # By default the same commit gives the same result; “deep” searches anew on each run, and far.
 settings.register_profile(

@@ -56,7 +56,9 @@ def wait_until(holds: Callable[[], Any], seconds: float = 15.0) -> None:
 
 
 @pytest.fixture
-def start_endpoint(transactional_db: None, tmp_path: Path) -> Iterator[StartEndpoint]:
+def start_endpoint(
+    transactional_db: None, same_partitions_afterwards: None, tmp_path: Path
+) -> Iterator[StartEndpoint]:
     """Starts an endpoint as a context manager, with one worker unless it is told otherwise.
 
     Its log is part of the report of a test that fails.

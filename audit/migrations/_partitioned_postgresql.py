@@ -19,7 +19,7 @@ TABLE = "audit_event"
 KINDS = {
     "decisions": "FOR VALUES IN ('client.authenticate', 'client.authorize', 'client.connack')",
     "presence": "FOR VALUES IN ('client.connected', 'client.disconnected', 'provider.loaded', "
-    "'provider.unloaded')",
+    "'provider.unloaded', 'endpoint.back')",
     "activity": "DEFAULT",
 }
 WEEK = timedelta(days=7)

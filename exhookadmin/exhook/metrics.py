@@ -163,6 +163,24 @@ SUPERVISOR_METRICS = _catalog(
         "exhook_process_restarts_total", _COUNTER, "Times that a process died and was replaced.", ("process",)
     ),
     Metric(
+        "exhook_audit_maintenance_runs_total",
+        _COUNTER,
+        "Times that the audit log was maintained, by result: done, incomplete, busy (another process was "
+        "doing it), failed.",
+        ("result",),
+    ),
+    Metric(
+        "exhook_audit_maintenance_success_timestamp_seconds",
+        _GAUGE,
+        "When the audit log was maintained last, by whatever machine.",
+    ),
+    Metric(
+        "exhook_audit_events_outside_partitions",
+        _GAUGE,
+        "Events that no partition but the default one has room for, by group of kinds. PostgreSQL only.",
+        ("group",),
+    ),
+    Metric(
         "exhook_build_info",
         _GAUGE,
         "Always 1; the labels say what runs.",

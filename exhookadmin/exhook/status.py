@@ -76,9 +76,12 @@ class Verdict:
     warnings: Sequence[str] = ()
 
 
-def readiness(workers: Iterable[WorkerView], stopping: bool) -> Verdict:
-    """Ready when every worker listens and is fit for calls: until then a balancer asks elsewhere."""
-    problems, warnings = (["It is being stopped."] if stopping else []), []
+def readiness(workers: Iterable[WorkerView], stopping: bool, others: Iterable[str] = ()) -> Verdict:
+    """Ready when every worker listens and is fit for calls: until then a balancer asks elsewhere.
+
+    ``others`` are warnings of what no call depends on.
+    """
+    problems, warnings = (["It is being stopped."] if stopping else []), list(others)
     for worker in workers:
         if not worker.listening:
             problems.append(f"{worker.name}: It does not listen.")

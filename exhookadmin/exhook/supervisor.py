@@ -19,6 +19,7 @@ from django.conf import settings
 from prometheus_client.registry import CollectorRegistry
 
 from exhookadmin.exhook.lifetime import EXIT_PORT_TAKEN
+from exhookadmin.exhook.maintenance_runs import MaintenanceRuns
 from exhookadmin.exhook.metrics import build
 from exhookadmin.exhook.metrics_http import MetricsServer
 from exhookadmin.exhook.metrics_totals import Totals
@@ -103,6 +104,7 @@ class Supervisor:
             self._children.append(Child("web", [sys.executable, "-m", "exhookadmin.exhook.web", web]))
         for child in self._children:
             self._totals.set("exhook_process_restarts_total", (child.name,), 0)
+        self._maintenance: MaintenanceRuns | None = None
         self._metrics: MetricsServer | None = None
         if metrics:
             registry = CollectorRegistry()
@@ -121,6 +123,8 @@ class Supervisor:
                 time.sleep(TICK_SECONDS)
         finally:
             self._stop_children()
+            if self._maintenance is not None:
+                self._maintenance.stop()
             if self._metrics is not None:
                 self._metrics.close()
             self._reservation.close()
@@ -146,8 +150,12 @@ class Supervisor:
         for view in self._views():
             ready = view.listening and view.condition is not None and view.condition.ready
             self._totals.set("exhook_worker_ready", (view.name.removeprefix("worker "),), int(ready))
+        if self._maintenance is not None:
+            self._maintenance.tick()
+            self._warn(self._maintenance.warnings)
         if not self._announced and all(child.ready for child in self._children):
             self._announced = True
+            self._maintenance = MaintenanceRuns(self._totals)
             logger.info(
                 "endpoint listens",
                 extra={
@@ -180,12 +188,12 @@ class Supervisor:
             )
             return
         child.heard_at = time.monotonic()
-        self._warn(child.condition)
+        self._warn(child.condition.warnings)
 
-    def _warn(self, condition: Condition) -> None:
+    def _warn(self, warnings: Sequence[str]) -> None:
         """Logs a warning when it appears, and once a day while it stays."""
         now = time.monotonic()
-        for text in condition.warnings:
+        for text in warnings:
             if now - self._warned_at.get(text, float("-inf")) > WARN_AGAIN_SECONDS:
                 self._warned_at[text] = now
                 logger.warning(text)
@@ -201,7 +209,8 @@ class Supervisor:
         ]
 
     def _readiness(self) -> Verdict:
-        return readiness(self._views(), self._stopping)
+        others = self._maintenance.warnings if self._maintenance is not None else ()
+        return readiness(self._views(), self._stopping, others)
 
     def _liveness(self) -> Verdict:
         return liveness(self._views(), time.monotonic() - self._ticked_at)

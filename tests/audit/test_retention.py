@@ -23,7 +23,13 @@ def test_every_kind_is_in_one_group(kind: Kind) -> None:
         (KindGroup.DECISIONS, {"client.authenticate", "client.authorize", "client.connack"}),
         (
             KindGroup.PRESENCE,
-            {"client.connected", "client.disconnected", "provider.loaded", "provider.unloaded"},
+            {
+                "client.connected",
+                "client.disconnected",
+                "provider.loaded",
+                "provider.unloaded",
+                "endpoint.back",
+            },
         ),
     ],
 )

@@ -94,6 +94,12 @@ def test_warnings_name_their_worker_and_do_not_make_it_unready() -> None:
     assert list(verdict.warnings) == [f"worker 1: {WARNED.warnings[0]}"]
 
 
+def test_what_no_call_depends_on_is_warned_of_only() -> None:
+    verdict = readiness([WorkerView("worker 1", True, 1.0, FINE)], False, ["The log is old."])
+    assert verdict.good
+    assert list(verdict.warnings) == ["The log is old."]
+
+
 @pytest.mark.parametrize(
     ("worker", "supervisor_silent", "alive"),
     [
