@@ -4,7 +4,7 @@ Each of them raises NotAllowed, having changed nothing, where the current actor 
 `accounts.changes`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -243,3 +243,93 @@ def check_password(password: str) -> None:
         problem = "This has the form of a generated token. Choose another password, or generate a token."
     if problem:
         raise ValidationError({"password": problem})
+
+
+def device_problems(given: Iterable[tuple[Device, Collection[str]]]) -> list[dict[str, list[str]]]:
+    """What is wrong with each of many devices, by field; nothing for one that can be stored.
+
+    Only the fields given with a device are looked at: the others are defaults, or were stored before.
+    That a username is free is the caller's to know. Cleans the fields, as a form does. Costs one query.
+    """
+    listed = list(given)
+    common_names = {device.certificate_cn for device, fields in listed if "certificate_cn" in fields} - {""}
+    owners = dict(
+        Device.objects.filter(certificate_cn__in=common_names).values_list("certificate_cn", "pk")
+        if common_names
+        else ()
+    )
+    found = []
+    for device, fields in listed:
+        excluded = (
+            _DEVICE_FIELDS - set(fields) - {other for one in fields for other in _TOGETHER.get(one, ())}
+        )
+        problems: dict[str, list[str]] = {}
+        try:
+            device.clean_fields(excluded)
+        except ValidationError as error:
+            problems = error.message_dict
+        cn = device.certificate_cn
+        if "certificate_cn" in fields and cn and owners.setdefault(cn, device.pk) != device.pk:
+            problems.setdefault("certificate_cn", []).append("Another device has this certificate CN.")
+        found.append(problems)
+    return found
+
+
+@transaction.atomic
+def store_devices(new: Sequence[Device], changed: Sequence[Device], fields: Collection[str]) -> None:
+    """Stores many devices that ``device_problems`` found nothing wrong with, new ones and changed ones.
+
+    Of those that changed these fields are written. Raises IntegrityError where somebody took a name
+    meanwhile.
+    """
+    Device.objects.bulk_create(new)
+    now = timezone.now()
+    for device in changed:
+        device.updated_at = now
+    if changed:
+        Device.objects.bulk_update(changed, [*fields, "updated_at"])
+
+
+@transaction.atomic
+def store_credentials(new: Sequence[Credential], changed: Sequence[Credential]) -> None:
+    """Stores many credentials whose secret is a stored form that can be verified. Raises ValidationError."""
+    for credential in (*new, *changed):
+        credential.clean_fields({"device"})
+    Credential.objects.bulk_create(new)
+    if changed:
+        Credential.objects.bulk_update(changed, ["encoded", "label", "enabled", "expires_at"])
+
+
+def groups_named(names: Collection[str]) -> dict[str, DeviceGroup]:
+    """The groups with these names; those that were not there are made. Raises ValidationError."""
+    groups = {group.name: group for group in DeviceGroup.objects.filter(name__in=names)}
+    for name in sorted(set(names) - groups.keys()):
+        groups[name] = save_group(DeviceGroup(name=name))
+    return groups
+
+
+@transaction.atomic
+def set_memberships(wanted: Sequence[tuple[Device, Collection[DeviceGroup]]]) -> None:
+    """Puts each device into exactly these groups, many devices at once."""
+    members = Device.groups.through
+    target = {(device.pk, group.pk) for device, groups in wanted for group in groups}
+    present = {
+        (row.device_id, row.devicegroup_id): row.pk
+        for row in members.objects.filter(device__in=[device for device, _ in wanted])
+    }
+    gone = [pk for pair, pk in present.items() if pair not in target]
+    if gone:
+        members.objects.filter(pk__in=gone).delete()
+    members.objects.bulk_create(
+        [members(device_id=device, devicegroup_id=group) for device, group in sorted(target - present.keys())]
+    )
+
+
+_DEVICE_FIELDS = frozenset(field.name for field in Device._meta.concrete_fields)
+# Each is only right together with the other.
+_TOGETHER = {
+    "client_id_binding": ("client_id",),
+    "client_id": ("client_id_binding",),
+    "valid_from": ("valid_until",),
+    "valid_until": ("valid_from",),
+}

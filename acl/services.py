@@ -4,7 +4,7 @@ Each of them raises NotAllowed, having changed nothing, where the current actor 
 `accounts.changes`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db import models, transaction
@@ -82,3 +82,17 @@ def create_rule(owner: Policy | Device, effect: str, action: str, topic_filter: 
     """A new rule in a policy, or directly on a device. Raises ValidationError naming each wrong field."""
     belongs = {"policy": owner} if isinstance(owner, Policy) else {"device": owner}
     return save_rule(Rule(effect=effect, action=action, topic_filter=topic_filter, **belongs, **fields))
+
+
+@transaction.atomic
+def create_rules(rules: Sequence[Rule]) -> None:
+    """Checks and stores many rules. Raises ValidationError naming each wrong field of the first wrong one."""
+    for rule in rules:
+        rule.clean_fields({"policy", "device"})
+    Rule.objects.bulk_create(rules)
+
+
+def delete_rules(rules: models.QuerySet[Rule]) -> int:
+    """Deletes many rules. Answers how many."""
+    _, by_model = rules.delete()
+    return by_model.get(Rule._meta.label, 0)

@@ -4,12 +4,14 @@ from django.db import models
 
 from exhookadmin.api.models import ApiKey, RememberedAnswer
 from exhookadmin.enrolment.models import EnrolmentAttempt, EnrolmentKey
+from exhookadmin.fleet.models import ImportRun
 from exhookadmin.staff.models import RecordedChange
 
 __all__ = [
     "ApiKey",
     "EnrolmentAttempt",
     "EnrolmentKey",
+    "ImportRun",
     "RecordedChange",
     "RememberedAnswer",
     "Revision",

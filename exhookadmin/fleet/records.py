@@ -70,6 +70,8 @@ class CredentialRecord:
     encoded: str = field(default="", repr=False)
     plain: str = field(default="", repr=False)
     label: str = ""
+    origin: str = ""
+    """Where a hash of another program comes from, such as “imported from EMQX”."""
     enabled: bool = True
     expires_at: str | None = None
 
@@ -88,6 +90,8 @@ class DeviceRecord:
     groups: tuple[str, ...] | None = None
     credentials: tuple[CredentialRecord, ...] = ()
     rules: tuple[RuleRecord, ...] | None = None
+    list_name: str = ""
+    """What the notes of its rules begin with; empty where these are all the rules that the device has."""
     must_exist: bool = False
     """True for a file that speaks about devices without being able to make one."""
 
@@ -121,6 +125,8 @@ class SubjectRules:
     line: int
     subject: Subject
     rules: tuple[RuleRecord, ...]
+    list_name: str = ""
+    """What the notes of its rules begin with; empty where these are all the rules that the subject has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ from exhookadmin.fleet.records import (
     Subject,
 )
 
-LABEL = "imported from Mosquitto"
+ORIGIN = "imported from Mosquitto"
 ROLE_LENGTH = 1_000
 """How far apart the priorities of two roles are: so many ACLs of different priority one role can have."""
 MOST_ROLES = 900
@@ -307,7 +307,7 @@ def _credentials(line: int, client: Mapping[str, Any]) -> Iterator[CredentialRec
         encoded = f"$7${optional_int(client, 'iterations', line, 101)}${salt}${password}"
     if encoded:
         read_hash(encoded)
-        yield CredentialRecord(encoded=encoded, label=LABEL)
+        yield CredentialRecord(encoded=encoded, origin=ORIGIN)
 
 
 def _defaults(shared: _Shared, options: Options) -> Iterator[Read]:

@@ -63,7 +63,8 @@ def read_emqx_rules_json(stream: BinaryIO, options: Options) -> Iterator[Read]:
             raise Malformed(item.line, "known here are rules, pub, sub and all", quoted(item.key))
         if len(shared) > LIST_LENGTH:
             raise Malformed(item.line, f"a list has more than {LIST_LENGTH:,} rules")
-    yield from _gathered(1, EVERYONE, shared)
+    if shared:
+        yield from _gathered(1, EVERYONE, shared, options)
 
 
 def _entry(line: int, entry: Mapping[str, Any], options: Options) -> Iterator[Read]:
@@ -74,20 +75,29 @@ def _entry(line: int, entry: Mapping[str, Any], options: Options) -> Iterator[Re
     if not name:
         raise Malformed(line, "this is empty", names[0])
     subject = Subject(username=name) if names == ["username"] else Subject(client_id=name)
-    yield from _gathered(line, subject, _rules(line, entry["rules"], subject, options, 0))
+    yield from _gathered(line, subject, _rules(line, entry["rules"], subject, options, 0), options)
 
 
-def _gathered(line: int, subject: Subject, read: list[Read]) -> Iterator[Read]:
-    yield from (found for found in read if isinstance(found, Finding))
-    rules = tuple(rule for rule in read if isinstance(rule, RuleRecord))
-    if rules:
-        yield SubjectRules(line, subject, rules)
+def _gathered(line: int, subject: Subject, read: list[Read], options: Options) -> Iterator[Read]:
+    rules: list[RuleRecord] = []
+    for found in read:
+        if isinstance(found, RuleRecord):
+            rules.append(found)
+        elif isinstance(found, Finding):
+            yield found
+            rules += found.instead if options.widen_denies else ()
+    yield SubjectRules(line, subject, tuple(rules), _list_name(subject, options))
+
+
+def _list_name(subject: Subject, options: Options) -> str:
+    """One device may have both a list by its name and one by its client id."""
+    return f"{options.name} (client ids)" if subject.client_id is not None else options.name
 
 
 def _rules(line: int, rules: Any, subject: Subject, options: Options, before: int) -> list[Read]:
     band = CLIENTS if subject.client_id is not None else USERS if subject.username is not None else 0
     top = options.priority + band * LIST_LENGTH
-    note = f"{options.name}, line {line}"
+    note = f"{_list_name(subject, options)}, line {line}"
     if isinstance(rules, dict):
         return list(_old_rules(line, rules, subject, options, top, note))
     listed = a_list(rules, line, "rules")

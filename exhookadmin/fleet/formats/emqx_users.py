@@ -17,7 +17,7 @@ from exhookadmin.fleet.formats.options import Options
 from exhookadmin.fleet.formats.typed import an_object, optional_text, required_text
 from exhookadmin.fleet.records import CredentialRecord, DeviceRecord, Finding, Kind, Read
 
-LABEL = "imported from EMQX"
+ORIGIN = "imported from EMQX"
 
 
 def read_emqx_users_csv(stream: BinaryIO, options: Options) -> Iterator[Read]:
@@ -63,10 +63,10 @@ def _user(line: int, user: Mapping[str, Any], options: Options) -> Read:
 
 def _credential(secret: str, salt: str, options: Options) -> CredentialRecord:
     if options.plain:
-        return CredentialRecord(plain=secret, label=LABEL)
+        return CredentialRecord(plain=secret, origin=ORIGIN)
     if options.algorithm == "plain":
         password = emqx_plain(secret, salt, salt_position=options.salt_position)
-        return CredentialRecord(plain=password, label=LABEL)
+        return CredentialRecord(plain=password, origin=ORIGIN)
     encoded = emqx_hash(
         options.algorithm,
         secret,
@@ -76,4 +76,4 @@ def _credential(secret: str, salt: str, options: Options) -> CredentialRecord:
         iterations=options.iterations,
         dk_length=options.dk_length,
     )
-    return CredentialRecord(encoded=encoded, label=LABEL)
+    return CredentialRecord(encoded=encoded, origin=ORIGIN)

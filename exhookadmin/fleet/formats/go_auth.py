@@ -21,7 +21,7 @@ from exhookadmin.fleet.formats.rewriting import rewritten
 from exhookadmin.fleet.formats.topics import BadFilter, Filter, percent_filter
 from exhookadmin.fleet.records import CredentialRecord, DeviceRecord, Finding, Kind, Read, Subject
 
-LABEL = "imported from mosquitto-go-auth"
+ORIGIN = "imported from mosquitto-go-auth"
 TRUE, FALSE = ("1", "t", "true"), ("", "0", "f", "false")
 _ALONE = {
     "1": "reading without subscribing (rw 1 without 4)",
@@ -47,7 +47,7 @@ def read_go_auth_users(stream: BinaryIO, options: Options) -> Iterator[Read]:
         values: dict[str, Any] = {"superuser": admin in TRUE}
         if options.binding is not None:
             values["client_id_binding"] = Binding(options.binding).value
-        credential = CredentialRecord(encoded=encoded, label=LABEL)
+        credential = CredentialRecord(encoded=encoded, origin=ORIGIN)
         yield DeviceRecord(row.line, username, values, credentials=(credential,))
 
 

@@ -16,7 +16,7 @@ from exhookadmin.fleet.formats.options import Options
 from exhookadmin.fleet.formats.text_lines import text_lines
 from exhookadmin.fleet.records import CredentialRecord, DeviceRecord, Finding, Kind, Read
 
-LABEL = "imported from Mosquitto"
+ORIGIN = "imported from Mosquitto"
 
 
 def read_password_file(stream: BinaryIO, options: Options) -> Iterator[Read]:
@@ -45,4 +45,6 @@ def _user(line: int, username: str, encoded: str, options: Options) -> Read:
     values: dict[str, Any] = {}
     if options.binding is not None:
         values["client_id_binding"] = Binding(options.binding).value
-    return DeviceRecord(line, username, values, credentials=(CredentialRecord(encoded=encoded, label=LABEL),))
+    return DeviceRecord(
+        line, username, values, credentials=(CredentialRecord(encoded=encoded, origin=ORIGIN),)
+    )

@@ -29,3 +29,5 @@ class Options:
     priority: int = 0
     name: str = ""
     now: float = 0.0
+    widen_denies: bool = False
+    """The operator accepts denies without the conditions that cannot be kept."""

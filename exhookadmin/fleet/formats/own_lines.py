@@ -126,9 +126,9 @@ def _credentials(line: int, value: Mapping[str, Any]) -> Iterator[CredentialReco
             CredentialKind(kind),
             encoded,
             plain,
-            optional_text(given, "label", line),
-            optional_bool(given, "enabled", line, True),
-            optional_text(given, "expires_at", line) or None,
+            label=optional_text(given, "label", line),
+            enabled=optional_bool(given, "enabled", line, True),
+            expires_at=optional_text(given, "expires_at", line) or None,
         )
         problem = credential_problem(credential)
         if problem:

@@ -31,7 +31,7 @@ from exhookadmin.fleet.formats.typed import (
 )
 from exhookadmin.fleet.records import CredentialRecord, DeviceRecord, Finding, Kind, Read, RuleRecord, Subject
 
-LABEL = "imported from VerneMQ"
+ORIGIN = "imported from VerneMQ"
 _ROW = ("mountpoint", "client_id", "username", "password", "passhash", "publish_acl", "subscribe_acl")
 _ACLS = (("publish_acl", Action.PUBLISH), ("subscribe_acl", Action.SUBSCRIBE))
 _LIMITS = ("max_payload_size", "modifiers")
@@ -82,8 +82,10 @@ def _row(item: Item, options: Options) -> Iterator[Read]:
         values |= {"client_id_binding": Binding.EQUALS_USERNAME.value, "client_id": ""}
     else:
         values |= {"client_id_binding": Binding.EXACT.value, "client_id": client_id}
-    credentials = (CredentialRecord(encoded=encoded, label=LABEL),) if encoded else ()
-    yield DeviceRecord(line, username, values, credentials=credentials, rules=tuple(rules))
+    credentials = (CredentialRecord(encoded=encoded, origin=ORIGIN),) if encoded else ()
+    yield DeviceRecord(
+        line, username, values, credentials=credentials, rules=tuple(rules), list_name=options.name
+    )
 
 
 def _allow(

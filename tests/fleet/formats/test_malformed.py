@@ -33,8 +33,8 @@ GOOD = {
     "mosquitto-passwords": f"u1:{MOSQUITTO}\nu2:{MOSQUITTO}\n",
     "mosquitto-acl": "# rules\nuser u1\ntopic readwrite a/#\npattern write dev/%c/#\n",
     "mosquitto-dynamic-security": '{"clients": [\n{"username": "u1", "roles": [{"rolename": "r"}]}],\n'
-    '"roles": ['
-    '{"rolename": "r", "acls": [{"acltype": "subscribePattern", "topic": "a/#", "allow": true}]}]}\n',
+    '"roles": [{"rolename": "r", "acls": '
+    '[{"acltype": "publishClientSend", "topic": "a/#", "allow": true}]}]}\n',
     "go-auth-users-csv": f"username,password_hash,is_admin\nu1,{MOSQUITTO},false\n",
     "go-auth-acls-csv": "username,topic,rw\nu1,a/#,3\n",
     "vernemq-json": '[\n{"client_id": "c1", "username": "u1", "publish_acl": [{"pattern": "a/+"}]}\n]\n',
