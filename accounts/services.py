@@ -4,7 +4,7 @@ Each of them raises NotAllowed, having changed nothing, where the current actor 
 `accounts.changes`.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -286,18 +286,38 @@ def store_devices(new: Sequence[Device], changed: Sequence[Device], fields: Coll
     now = timezone.now()
     for device in changed:
         device.updated_at = now
+    announced = [
+        Change(states.DEVICE, device.pk, device.username, None, states.device_state(device, ()))
+        for device in new
+    ]
     if changed:
+        stored = Device.objects.select_for_update().in_bulk([device.pk for device in changed])
+        announced += [states.device_update(stored[device.pk], device) for device in changed]
         Device.objects.bulk_update(changed, [*fields, "updated_at"])
+    announce(announced)
 
 
 @transaction.atomic
 def store_credentials(new: Sequence[Credential], changed: Sequence[Credential]) -> None:
-    """Stores many credentials whose secret is a stored form that can be verified. Raises ValidationError."""
+    """Stores many credentials whose secret is a stored form that can be verified. Raises ValidationError.
+
+    One with another secret is announced as a new one: whoever has that secret could not connect before.
+    """
     for credential in (*new, *changed):
         credential.clean_fields({"device"})
     Credential.objects.bulk_create(new)
+    before: dict[int, Mapping[str, Any] | None] = {}
     if changed:
+        stored = Credential.objects.in_bulk([credential.pk for credential in changed])
+        for credential in changed:
+            former = stored[credential.pk]
+            same = former.encoded == credential.encoded
+            before[credential.pk] = states.credential_state(former) if same else None
         Credential.objects.bulk_update(changed, ["encoded", "label", "enabled", "expires_at"])
+    announce(
+        states.credential_change(credential, before.get(credential.pk), states.credential_state(credential))
+        for credential in (*new, *changed)
+    )
 
 
 def groups_named(names: Collection[str]) -> dict[str, DeviceGroup]:
@@ -313,15 +333,22 @@ def set_memberships(wanted: Sequence[tuple[Device, Collection[DeviceGroup]]]) ->
     """Puts each device into exactly these groups, many devices at once."""
     members = Device.groups.through
     target = {(device.pk, group.pk) for device, groups in wanted for group in groups}
-    present = {
-        (row.device_id, row.devicegroup_id): row.pk
-        for row in members.objects.filter(device__in=[device for device, _ in wanted])
-    }
+    rows = members.objects.filter(device__in=[device for device, _ in wanted]).select_related("devicegroup")
+    present = {(row.device_id, row.devicegroup_id): row.pk for row in rows}
+    former: dict[int, set[str]] = {}
+    for row in rows:
+        former.setdefault(row.device_id, set()).add(row.devicegroup.name)
     gone = [pk for pair, pk in present.items() if pair not in target]
     if gone:
         members.objects.filter(pk__in=gone).delete()
     members.objects.bulk_create(
         [members(device_id=device, devicegroup_id=group) for device, group in sorted(target - present.keys())]
+    )
+    announce(
+        states.membership(
+            device, frozenset(former.get(device.pk, ())), frozenset(group.name for group in groups)
+        )
+        for device, groups in wanted
     )
 
 

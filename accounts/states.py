@@ -43,6 +43,12 @@ def device_change(device: Device, groups: Iterable[DeviceGroup] | None = None) -
     )
 
 
+def device_update(stored: Device, device: Device) -> Change:
+    """The same of a device that was read before, its groups left out."""
+    before, after = fields_of(stored, DEVICE_FIELDS), fields_of(device, DEVICE_FIELDS)
+    return Change(DEVICE, device.pk, device.username, before, after)
+
+
 def device_deletion(device: Device) -> Change:
     return Change(DEVICE, device.pk, device.username, device_state(device, device.groups.all()), None)
 

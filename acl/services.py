@@ -89,10 +89,14 @@ def create_rules(rules: Sequence[Rule]) -> None:
     """Checks and stores many rules. Raises ValidationError naming each wrong field of the first wrong one."""
     for rule in rules:
         rule.clean_fields({"policy", "device"})
+    changes = [states.rule_change(rule) for rule in rules]
     Rule.objects.bulk_create(rules)
+    announce(change.stored_as(rule.pk) for change, rule in zip(changes, rules, strict=True))
 
 
+@transaction.atomic
 def delete_rules(rules: models.QuerySet[Rule]) -> int:
     """Deletes many rules. Answers how many."""
+    announce([states.rule_deletion(rule) for rule in rules.select_related("policy", "device")])
     _, by_model = rules.delete()
     return by_model.get(Rule._meta.label, 0)

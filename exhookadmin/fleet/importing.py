@@ -9,13 +9,14 @@ decides takes effect in one transaction: half of it would decide otherwise than 
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import BinaryIO
 
 from django.db import transaction
 from django.utils import timezone
 
+from accounts.changes import Channel, acting, current_actor
 from acl.models import PRIORITY_LIMIT, Policy
 from exhookadmin.fleet.applying import Applying
 from exhookadmin.fleet.formats.known import FORMATS, Format, read
@@ -81,7 +82,8 @@ def import_fleet(
         run, _ = ImportRun.objects.get_or_create(
             key=key, finished_at=None, defaults={"format": format_name, "file_name": options.name}
         )
-        _store(format_, applying, records, run, report, progress, total)
+        with acting(replace(current_actor(), channel=Channel.IMPORT)):
+            _store(format_, applying, records, run, report, progress, total)
 
 
 def _key(format_name: str, stream: BinaryIO, options: Options) -> str:

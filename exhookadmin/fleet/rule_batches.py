@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from django.db.models import Q, QuerySet
 
+from accounts.models import Device
 from acl import services
 from acl.models import Policy, Rule
 from exhookadmin.fleet.outcomes import Outcome
@@ -74,7 +75,7 @@ def merge_rules(
     present: dict[Key, list[int]] = {}
     for row in rows:
         present.setdefault(stored_key(row, names), []).append(row.pk)
-    new: list[Rule] = []
+    new: list[Owned] = []
     seen = Counter[Key]()
     for one in wanted:
         key = key_of(one.rule, one.owner)
@@ -85,12 +86,12 @@ def merge_rules(
         elif seen[key] > 1:
             yield one.rule, Outcome.UNCHANGED
         else:
-            if store:
-                new.append(_row(one, policies))
+            new.append(one)
             yield one.rule, Outcome.CREATED
-    if new:
-        services.create_rules(new)
-        scratch.keep(row.pk for row in new)
+    if store and new:
+        made = _rows(new, policies)
+        services.create_rules(made)
+        scratch.keep(row.pk for row in made)
 
 
 def remove_others(mine: QuerySet[Rule], scratch: Scratch, *, store: bool) -> int:
@@ -105,11 +106,16 @@ def remove_others(mine: QuerySet[Rule], scratch: Scratch, *, store: bool) -> int
     return removed
 
 
-def _row(one: Owned, policies: dict[str, Policy]) -> Rule:
+def _rows(wanted: Sequence[Owned], policies: dict[str, Policy]) -> list[Rule]:
+    devices = Device.objects.in_bulk({one.owner.device_id for one in wanted} - {None}) if wanted else {}
+    return [_row(one, policies, devices) for one in wanted]
+
+
+def _row(one: Owned, policies: dict[str, Policy], devices: dict[int, Device]) -> Rule:
     record = one.rule
     return Rule(
         policy=policies[one.owner.policy] if one.owner.policy is not None else None,
-        device_id=one.owner.device_id,
+        device=devices[one.owner.device_id] if one.owner.device_id is not None else None,
         effect=record.effect.value,
         action=record.action.value,
         topic_filter=record.topic_filter,
@@ -133,17 +139,16 @@ def complete_lists(
     for row in Rule.objects.filter(mine).filter(Q(policy__in=names) | Q(device__in=devices)):
         key = stored_key(row, names)
         present[key[0]].setdefault(key, []).append(row.pk)
-    new, gone, outcomes = [], list[int](), {}
+    new, gone, outcomes = list[Owned](), list[int](), {}
     for owner, rules in wanted.items():
         keys = dict(rules)
         missing = [Owned(rule, owner) for key, rule in keys.items() if key not in present[owner]]
         surplus = [pk for key, pks in present[owner].items() for pk in (pks if key not in keys else pks[1:])]
         outcomes[owner] = Outcome.UPDATED if missing or surplus else Outcome.UNCHANGED
-        if store:
-            new += [_row(one, policies) for one in missing]
+        new += missing
         gone += surplus
     if store:
         if gone:
             services.delete_rules(Rule.objects.filter(pk__in=gone))
-        services.create_rules(new)
+        services.create_rules(_rows(new, policies))
     return outcomes
