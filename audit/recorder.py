@@ -15,21 +15,15 @@ from pathlib import Path
 from typing import Protocol
 
 from django.conf import settings
-from django.db import (
-    Error,
-    InterfaceError,
-    OperationalError,
-    ProgrammingError,
-    close_old_connections,
-    connection,
-)
+from django.db import Error, close_old_connections, connection
 
 from audit.codec import encode
+from audit.dead_letters import DeadLetters
 from audit.fact import Fact
 from audit.positions import Moved
 from audit.spool import NotStored, Position, Spool, Sync, adopt, remove, spools
 from audit.spool_reader import Move, SpoolReader
-from audit.writer import Database
+from audit.writer import AWAY, Database
 
 logger = logging.getLogger(__name__)
 
@@ -42,12 +36,9 @@ TEND_SECONDS = 1.0
 ORPHAN_SECONDS = 5.0
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
 RETRY_SECONDS_CLOSING = 0.2
-DEAD_LETTERS = "dead-letters.jsonl"
 
 # So few that waiting for more is worth it.
 LITTLE = 1000
-# The database is away or not migrated: no fact's fault, so that all of them wait.
-AWAY = (OperationalError, InterfaceError, ProgrammingError)
 
 
 class Store(Protocol):
@@ -90,7 +81,10 @@ class Recorder:
     ) -> None:
         self._root = root
         self._spool = Spool(root, limit_bytes, sync)
-        self._reader = SpoolReader(self._spool.directory, self._spool.settled, self._spool.delete)
+        self.dead_letters = DeadLetters(root)
+        self._reader = SpoolReader(
+            self._spool.directory, self._spool.settled, self._spool.delete, self._set_aside
+        )
         self._orphan: Orphan | None = None
         self._no_orphans_until = 0.0
         # Not to be looked at again: names are never given twice.
@@ -107,7 +101,7 @@ class Recorder:
         self.taken = 0
         self.written = 0
         self.set_aside = 0
-        """Facts in the dead-letter file."""
+        """Facts that became dead letters, and records that were no facts."""
         self.adopted = 0
         """Facts read from the spools of processes that are gone."""
         self.failures = 0
@@ -265,7 +259,7 @@ class Recorder:
             reader.doubtful = True
             self._failed(error)
             return False
-        except Exception:
+        except Exception as error:
             if count == 0:
                 raise
             if count > 1:
@@ -273,7 +267,8 @@ class Recorder:
                 return self._deal_with(reader, middle) and self._deal_with(reader, count - middle)
             self.failures += 1
             logger.exception("fact cannot be written and is set aside", extra={"event": str(batch[0].id)})
-            self._set_aside(batch[0])
+            if not self._set_aside(encode(batch[0]), type(error).__name__):
+                self.dropped[batch[0].kind] += 1
             reader.release(count, stored=False)
         else:
             reader.release(count)
@@ -309,7 +304,7 @@ class Recorder:
         for directory in spools(self._root):
             if directory in self._done_with or (lock := adopt(directory)) is None:
                 continue
-            reader = SpoolReader(directory, lambda _: True, Path.unlink)
+            reader = SpoolReader(directory, lambda _: True, Path.unlink, self._set_aside)
             # Its process may have stored more than anybody here knows.
             reader.doubtful = True
             return Orphan(directory, lock, reader)
@@ -322,18 +317,13 @@ class Recorder:
             os.close(self._orphan.lock)
             self._orphan = None
 
-    def _set_aside(self, fact: Fact) -> None:
-        line = encode(fact) + b"\n"
+    def _set_aside(self, record: bytes, error: str) -> bool:
+        """Also what is no fact: a later version may be able to read it. False when it cannot be kept."""
         try:
-            file = os.open(self._root / DEAD_LETTERS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            try:
-                stored = os.write(file, line) == len(line)
-            finally:
-                os.close(file)
+            gone = self.dead_letters.add(record, error)
         except OSError:
-            stored = False
-        if stored:
-            self.set_aside += 1
-        else:
-            self.dropped[fact.kind] += 1
-            logger.error("fact cannot be set aside and is dropped", extra={"event": str(fact.id)})
+            logger.exception("what cannot be written cannot be set aside either, and is dropped")
+            return False
+        self.set_aside += 1
+        self.dropped.update(gone)
+        return True

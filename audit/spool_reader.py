@@ -27,15 +27,21 @@ class SpoolReader:
     """``take`` some facts, deal with them, ``release`` them.
 
     ``settled`` says whether nothing can be appended to a segment any more; ``delete`` is
-    called with each segment that is settled and released to its end.
+    called with each segment that is settled and released to its end, ``refuse`` with each record that
+    is no fact and the name of the error.
     """
 
     def __init__(
-        self, directory: Path, settled: Callable[[Path], bool], delete: Callable[[Path], None]
+        self,
+        directory: Path,
+        settled: Callable[[Path], bool],
+        delete: Callable[[Path], None],
+        refuse: Callable[[bytes, str], object],
     ) -> None:
         self._directory = directory
         self._settled = settled
         self._delete = delete
+        self._refuse = refuse
         self._segment: Path | None = None
         self._records: Records | None = None
         self._taken: list[Fact] = []
@@ -147,8 +153,9 @@ class SpoolReader:
         while len(self._taken) < most and records.offset < last and (record := records.next()) is not None:
             try:
                 self._taken.append(decode(record))
-            except BadRecord:
+            except BadRecord as error:
                 self._skip()
+                self._refuse(record, type(error).__name__)
             else:
                 self._ends.append(Position(number, records.offset))
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, ProgrammingError, transaction
 
 from audit import positions
 from audit.chain import NOBODY, add_links, chain_is_on
@@ -16,6 +16,9 @@ from audit.rows import values_of
 from audit.sessions import lock_sessions, move_sessions
 from audit.spool import Position
 from audit.spool_reader import Move
+
+# The database is away or not migrated: no fact's fault, so that all of them wait.
+AWAY = (OperationalError, InterfaceError, ProgrammingError)
 
 
 class Database:

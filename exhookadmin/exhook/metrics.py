@@ -124,14 +124,18 @@ WORKER_METRICS = _catalog(
     Metric(
         "exhook_facts_dropped_total",
         _COUNTER,
-        "Audit facts lost because the spool or its disk was full, by kind.",
+        "Audit facts lost because the spool, its disk or the dead letters were full, by kind.",
         ("kind",),
     ),
     Metric(
         "exhook_facts_set_aside_total",
         _COUNTER,
-        "Audit facts that the database refused and that are in the dead-letter file.",
+        "Audit facts that the database refused, or that could not be read, and that became dead letters.",
     ),
+    Metric(
+        "exhook_dead_letters", _GAUGE, "Dead letters in the spool directory, which all workers of it share."
+    ),
+    Metric("exhook_dead_letters_bytes", _GAUGE, "What the dead letters in the spool directory take on disk."),
     Metric(
         "exhook_facts_adopted_total", _COUNTER, "Audit facts read from the spools of processes that are gone."
     ),

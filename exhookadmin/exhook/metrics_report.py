@@ -156,6 +156,8 @@ class Reporter:
             "exhook_facts_waiting": [([], recorder.waiting)],
             "exhook_facts_dropped_total": [([kind], recorder.dropped[kind]) for kind in tally.recorded],
             "exhook_facts_set_aside_total": [([], recorder.set_aside)],
+            "exhook_dead_letters": [([], recorder.dead_letters.number)],
+            "exhook_dead_letters_bytes": [([], recorder.dead_letters.size)],
             "exhook_facts_adopted_total": [([], recorder.adopted)],
             "exhook_spool_bytes": [([], recorder.spool_bytes)],
             "exhook_spool_unreadable_total": [([], recorder.unreadable)],

@@ -13,10 +13,11 @@ from uuid import UUID
 import pytest
 from django.db import OperationalError, ProgrammingError, connection
 
-from audit.codec import decode, encode
+from audit.codec import encode
+from audit.dead_letters import NEWER, DeadLetters
 from audit.fact import Fact, Kind
 from audit.models import Event, Session, SpoolPosition
-from audit.recorder import BATCH_FACTS, DEAD_LETTERS, Recorder
+from audit.recorder import BATCH_FACTS, Recorder
 from audit.spool import HEADER, adopt, spools
 from audit.spool_reader import Move
 from audit.writer import Database, write_facts
@@ -48,8 +49,8 @@ def record_many(recorder: Recorder, number: int) -> None:
         recorder.record(denied(each))
 
 
-def dead_letters(root: Path) -> list[Fact]:
-    return [decode(line) for line in (root / DEAD_LETTERS).read_bytes().splitlines()]
+def dead_letters(root: Path) -> list[Fact | None]:
+    return [letter.fact for letter in DeadLetters(root)]
 
 
 def until(happens: Callable[[], bool]) -> bool:
@@ -231,12 +232,12 @@ def test_many_poisonous_facts_are_each_set_aside(recorder: Recorder, tmp_path: P
     assert Event.objects.count() == 40
     assert recorder.set_aside == 40
     assert len(dead_letters(tmp_path)) == 40
-    assert (tmp_path / DEAD_LETTERS).stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / NEWER).stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.django_db(transaction=True)
 def test_what_can_be_neither_written_nor_set_aside_is_dropped_and_counted(recorder: Recorder, tmp_path: Path):
-    (tmp_path / DEAD_LETTERS).mkdir()
+    (tmp_path / NEWER).mkdir()
     recorder.record(poison())
     recorder.record(denied())
     assert until(lambda: recorder.waiting == 0)

@@ -16,11 +16,11 @@ def fact(number: int) -> Fact:
 
 
 def reader_of(spool: Spool) -> SpoolReader:
-    return SpoolReader(spool.directory, spool.settled, spool.delete)
+    return SpoolReader(spool.directory, spool.settled, spool.delete, lambda record, error: None)
 
 
 def orphan_reader(directory: Path) -> SpoolReader:
-    return SpoolReader(directory, lambda _: True, Path.unlink)
+    return SpoolReader(directory, lambda _: True, Path.unlink, lambda record, error: None)
 
 
 @pytest.fixture

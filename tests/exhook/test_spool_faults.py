@@ -3,7 +3,6 @@
 What was answered is compared with what is stored. A call that failed may have left a fact or none.
 """
 
-import json
 import os
 import random
 import signal
@@ -26,8 +25,8 @@ from django.db import connection
 
 from accounts import services as accounts_services
 from acl import services as acl_services
+from audit.dead_letters import dead_letters
 from audit.models import Event
-from audit.recorder import DEAD_LETTERS
 from exhookadmin.exhook.demo.endpoint import Endpoint
 from exhookadmin.exhook.hooks import Hook
 from exhookadmin.exhook.replies import DENY
@@ -354,8 +353,10 @@ def test_a_fact_that_postgresql_refuses_is_set_aside_and_the_rest_is_written(
         assert_each_once(answered)
         eventually(lambda: metric(endpoint, "exhook_facts_set_aside_total") == 1)
         eventually(lambda: metric(endpoint, "exhook_facts_waiting") == 0)
-    [letter] = (spool / DEAD_LETTERS).read_text().splitlines()
-    assert "poison" in json.loads(letter)
+    [letter] = dead_letters(spool)
+    assert letter.fact is not None
+    assert letter.fact.topic == "poison"
+    assert letter.error == "DataError"
     assert not Event.objects.filter(topic="poison").exists()
 
 
