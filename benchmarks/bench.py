@@ -38,6 +38,8 @@ class Plan:
     multitude: int
     cached_devices: int
     changes: int
+    short_log: int
+    long_log: int
 
 
 FULL = Plan(
@@ -55,6 +57,8 @@ FULL = Plan(
     multitude=1_000_000,
     cached_devices=100_000,
     changes=200,
+    short_log=10_000,
+    long_log=10_000_000,
 )
 QUICK = Plan(
     transports=("grpcio",),
@@ -71,6 +75,8 @@ QUICK = Plan(
     multitude=20_000,
     cached_devices=5_000,
     changes=10,
+    short_log=10_000,
+    long_log=200_000,
 )
 # For tests: that everything runs, not how fast.
 TINY = Plan(
@@ -88,6 +94,8 @@ TINY = Plan(
     multitude=300,
     cached_devices=200,
     changes=4,
+    short_log=200,
+    long_log=2_000,
 )
 
 

@@ -1,9 +1,11 @@
 """Throw-away databases, filled."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import psycopg2
 
 from benchmarks import processes
 from tests.postgres import throwaway_server
@@ -41,6 +43,22 @@ def postgresql(directory: Path, counts: dict[str, int]) -> Iterator[Database]:
     var.mkdir()
     with throwaway_server() as server:
         yield _filled(Database("PostgreSQL", server.url, var), counts)
+
+
+@contextmanager
+def empty_postgresql(directory: Path, names: Sequence[str]) -> Iterator[list[Database]]:
+    """A server of its own with so many databases that hold nothing yet."""
+    with throwaway_server() as server:
+        made = []
+        for name in names:
+            var = directory / name
+            var.mkdir()
+            with closing(psycopg2.connect(server.url)) as own:
+                own.autocommit = True
+                own.cursor().execute(f'CREATE DATABASE "{name.replace(" ", "_")}"')
+            url = f"{server.url.rpartition('/')[0]}/{name.replace(' ', '_')}"
+            made.append(_filled(Database(f"PostgreSQL, {name}", url, var), {}))
+        yield made
 
 
 def fill_further(database: Database, counts: dict[str, int]) -> None:

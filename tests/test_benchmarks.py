@@ -41,6 +41,7 @@ LINES = {
     "fleet-size": (3, "memory of 200 devices above idle"),
     "workers": (3, "calls for each CPU second, 2 workers ÷ 1, native"),
     "changes": (6, "commit → effective in all workers, PostgreSQL: median"),
+    "explorer": (2, "the log’s first page, time with 2,000 events ÷ with 200"),
 }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure
-from benchmarks.measurements import authorize, changes, fleet_size, logins, rules, storm, workers
+from benchmarks.measurements import authorize, changes, explorer, fleet_size, logins, rules, storm, workers
 
 MEASUREMENTS: Mapping[str, Callable[[Bench], list[Figure]]] = {
     "authorize": authorize.measure,
@@ -14,4 +14,5 @@ MEASUREMENTS: Mapping[str, Callable[[Bench], list[Figure]]] = {
     "fleet-size": fleet_size.measure,
     "workers": workers.measure,
     "changes": changes.measure,
+    "explorer": explorer.measure,
 }
