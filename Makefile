@@ -7,7 +7,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-sqlite test-postgres coverage lint format protos lock bench certs clean setup \
+.PHONY: help run demo test test-sqlite test-postgres torture coverage lint format protos lock bench certs clean setup \
         setup-dev browser
 
 PYTHON ?=
@@ -47,8 +47,12 @@ test-sqlite: setup-dev browser ## all tests, on SQLite
 
 # Left out: pure code, the project's own furniture, and pages in a browser, which no database changes.
 test-postgres: setup-dev ## the tests that reach a database, on a throw-away PostgreSQL
-	$(python) -m tests.postgres -- $(pytest) -m "not browser" --ignore-glob="tests/*/core" \
+	$(python) -m tests.postgres -- $(pytest) -m "not browser and not torture" --ignore-glob="tests/*/core" \
 	    --ignore=tests/protos $(no_database:%=--ignore=tests/test_%.py) $(PYTEST_ARGS)
+
+torture: setup-dev ## what takes minutes: a million events, and a process that is killed again and again
+	$(on_sqlite) $(python) -m pytest -m torture $(PYTEST_ARGS)
+	$(python) -m tests.postgres -- $(python) -m pytest -m torture $(PYTEST_ARGS)
 
 coverage: setup-dev browser ## which lines and branches the tests on SQLite reach
 	$(on_sqlite) $(python) -m coverage run -m pytest $(PYTEST_ARGS)

@@ -63,6 +63,7 @@ def test_tests_run_with_the_versions_that_run_time_gets() -> None:
         "test",
         "test-sqlite",
         "test-postgres",
+        "torture",
         "lint",
         "protos",
         "lock",

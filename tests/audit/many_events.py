@@ -10,7 +10,8 @@ NUMBERS = {
 VALUES = {
     "sqlite": (
         "printf('%%012x7%%019x', 1790000000000 + n * 100, n)",
-        "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 1790000000 + n / 10.0, 'unixepoch')",
+        # As Django spells it: a fraction of six digits, or none at all. It sorts as text.
+        "datetime(1790000000 + n / 10, 'unixepoch') || iif(n %% 10, '.' || n %% 10 || '00000', '')",
     ),
     "postgresql": (
         "(lpad(to_hex(1790000000000 + n * 100), 12, '0') || '7' || lpad(to_hex(n), 19, '0'))::uuid",
