@@ -564,6 +564,31 @@ def test_ids_stay_unique_and_facts_are_written_when_the_clock_steps_back(
 
 
 @pytest.mark.django_db(transaction=True)
+def test_each_fact_is_counted_once_when_the_clock_steps_back(
+    transactional_db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """By an hour, and twice, in the middle of a flood; the spools’ names step back with it."""
+    now, told = 1_800_000_000.0, 0
+    monkeypatch.setattr(time, "time", lambda: now)
+    for step in (0.0, -3600.0, 1800.0, -3600.0):
+        now += step
+        recorder = Recorder(tmp_path, PLENTY)
+        recorder.start()
+        for _ in range(40):
+            now += 0.5
+            told += 2
+            recorder.record(Fact(Kind.AUTHORIZE, time=now, allowed=False, client_id="pump-17"))
+            recorder.record(Fact(Kind.CONNECTED, time=now, client_id="pump-17", port=told))
+        assert recorder.close(SECONDS) == 0
+    assert sum(1 + repeats for repeats in Event.objects.values_list("repeats", flat=True)) == told
+    refused = Event.objects.filter(kind="client.authorize")
+    assert refused.count() == 4
+    for event in refused:
+        assert event.last_time is not None
+        assert (event.repeats, (event.last_time - event.time).total_seconds()) == (39, 19.5)
+
+
+@pytest.mark.django_db(transaction=True)
 def test_no_line_of_its_log_repeats_what_a_fact_says(
     recorder: Recorder, outage: Outage, caplog: pytest.LogCaptureFixture
 ):

@@ -11,9 +11,10 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from django.db import connection
 from accounts import services as accounts_services
 from acl import services as acl_services
 from audit.dead_letters import dead_letters
-from audit.models import Event
+from audit.models import Event, SpoolPosition
 from exhookadmin.exhook.demo.endpoint import Endpoint
 from exhookadmin.exhook.hooks import Hook
 from exhookadmin.exhook.replies import DENY
@@ -40,7 +41,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are l
 
 SECONDS = 20.0
 PUMP: dict[str, Any] = {"clientid": "pump-17", "username": "pump-17", "peerhost": "192.0.2.7"}
-KILLS = int(os.environ.get("SPOOL_KILLS", "10"))
 
 Key = tuple[str, str, str]
 """Kind, client id, topic: what tells the facts of these tests apart."""
@@ -81,34 +81,48 @@ def deny(opened: grpc.Channel, topic: str, **clientinfo: Any) -> Key:
     return "client.authorize", client["clientid"], topic
 
 
-def come_and_go(opened: grpc.Channel, client_id: str, answered: Callable[[Key], None]) -> None:
-    """A client connects, is refused a topic, and goes."""
+@dataclass
+class Told:
+    """What was told, in calls; a call that failed may have left its fact or not."""
+
+    tried: list[Key] = field(default_factory=list)
+    answered: list[Key] = field(default_factory=list)
+
+    def tell(self, key: Key, tell: Callable[[], object]) -> None:
+        self.tried.append(key)
+        tell()
+        self.answered.append(key)
+
+
+def come_and_go(opened: grpc.Channel, client_id: str, repeated: str, told: Told) -> None:
+    """A client connects, is refused a topic, and goes; another one is refused the same as ever."""
     info = {"clientid": client_id, "username": client_id, "peerhost": "192.0.2.7"}
-    call(opened, Hook.CLIENT_CONNECTED, client_request(V3, Hook.CLIENT_CONNECTED, info))
-    answered(("client.connected", client_id, ""))
-    answered(deny(opened, f"valve/{client_id}", **info))
+    come = client_request(V3, Hook.CLIENT_CONNECTED, info)
     gone = client_request(V3, Hook.CLIENT_DISCONNECTED, info, reason="normal")
-    call(opened, Hook.CLIENT_DISCONNECTED, gone)
-    answered(("client.disconnected", client_id, ""))
+    topic = f"valve/{client_id}"
+    told.tell(("client.connected", client_id, ""), lambda: call(opened, Hook.CLIENT_CONNECTED, come))
+    told.tell(("client.authorize", client_id, topic), lambda: deny(opened, topic, **info))
+    told.tell(("client.authorize", "flood", repeated), lambda: deny(opened, repeated, clientid="flood"))
+    told.tell(("client.disconnected", client_id, ""), lambda: call(opened, Hook.CLIENT_DISCONNECTED, gone))
 
 
 class Load:
     """Clients that come and go, one after the other on each of some connections, until it is stopped."""
 
     def __init__(self, endpoint: Endpoint, name: str, threads: int = 3) -> None:
-        self.answered: list[Key] = []
+        self.told = Told()
         self.failures = 0
         self._endpoint = endpoint
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(threads)
         self._runs = [self._pool.submit(self._run, f"{name}-{number}") for number in range(threads)]
 
-    def stop(self) -> list[Key]:
+    def stop(self) -> Told:
         self._stop.set()
         self._pool.shutdown()
         for run in self._runs:
             run.result()
-        return self.answered
+        return self.told
 
     def _run(self, name: str) -> None:
         number = 0
@@ -118,7 +132,7 @@ class Load:
                 for _ in range(50):
                     number += 1
                     try:
-                        come_and_go(opened, f"{name}-{number}", self.answered.append)
+                        come_and_go(opened, f"{name}-{number}", f"flood/{name}", self.told)
                     except grpc.RpcError:
                         self.failures += 1
                         time.sleep(0.01)
@@ -127,25 +141,33 @@ class Load:
 
 
 def until_more_are_answered(load: Load, number: int) -> None:
-    before = len(load.answered)
-    eventually(lambda: len(load.answered) > before + number)
+    before = len(load.told.answered)
+    eventually(lambda: len(load.told.answered) > before + number)
 
 
 def stored() -> Counter[Key]:
-    return Counter(
-        Event.objects.filter(
-            kind__in=("client.connected", "client.disconnected", "client.authorize")
-        ).values_list("kind", "client_id", "topic")
+    """How often each was told, by the rows."""
+    rows = Event.objects.filter(kind__startswith="client.").values_list(
+        "kind", "client_id", "topic", "repeats"
     )
+    return counted(rows)
 
 
-def assert_each_once(answered: list[Key], found: Callable[[], Counter[Key]] = stored) -> None:
-    """Waits for all of them, and finds none twice, not even of those whose call failed."""
-    wanted = set(answered)
-    assert len(wanted) == len(answered) > 0
-    eventually(lambda: wanted <= found().keys())
-    twice = [key for key, times in found().items() if times > 1]
-    assert twice == []
+def counted(rows: Iterable[tuple[str, str, str, int]]) -> Counter[Key]:
+    counts: Counter[Key] = Counter()
+    for kind, client_id, topic, repeats in rows:
+        counts[kind, client_id, topic] += 1 + repeats
+    return counts
+
+
+def assert_each_once(told: Told | list[Key], found: Callable[[], Counter[Key]] = stored) -> None:
+    """Waits for all that was answered, and finds nothing more often than it was told."""
+    told = told if isinstance(told, Told) else Told(told, told)
+    answered, tried = Counter(told.answered), Counter(told.tried)
+    assert answered
+    eventually(lambda: answered <= found())
+    too_often = {key: times for key, times in found().items() if key in tried and times > tried[key]}
+    assert too_often == {}
 
 
 def kill_tree(endpoint: Endpoint) -> None:
@@ -157,33 +179,42 @@ def kill_tree(endpoint: Endpoint) -> None:
     endpoint.process.wait()
 
 
+def spool_names(root: Path) -> set[str]:
+    return {path.name for path in spools_in(root)}
+
+
 def spools_in(root: Path) -> list[Path]:
     return [path for path in root.iterdir() if path.is_dir()]
 
 
 @pytest.mark.slow
-def test_workers_killed_at_random_points_lose_nothing(start_endpoint: StartEndpoint, tmp_path: Path) -> None:
-    """SPOOL_KILLS=50 for the long version."""
+@pytest.mark.parametrize("kills", [6, pytest.param(50, marks=pytest.mark.torture)])
+def test_workers_killed_at_random_points_lose_nothing(
+    start_endpoint: StartEndpoint, tmp_path: Path, kills: int
+) -> None:
     chance = random.Random(17)
     spool = tmp_path / "spool"
     with start_endpoint("--workers", "3", EXHOOK_SPOOL_DIR=str(spool)) as endpoint:
         load = Load(endpoint, "client")
         try:
-            for _ in range(KILLS):
+            for _ in range(kills):
                 eventually(lambda: len(workers(endpoint)) >= 2)
                 until_more_are_answered(load, chance.randrange(300))
                 os.kill(chance.choice(sorted(workers(endpoint))), signal.SIGKILL)
             eventually(lambda: len(workers(endpoint)) == 3)
         finally:
-            answered = load.stop()
-        assert len(answered) > 100
+            told = load.stop()
+        assert len(told.answered) > 100
         assert load.failures > 0, "no kill hit a call"
-        assert_each_once(answered)
+        assert_each_once(told)
+        assert Event.objects.filter(repeats__gt=0).exists(), "the flood was not folded"
         # What was left behind is gone, and nothing is kept of it.
         eventually(lambda: len(spools_in(spool)) == 3)
+        eventually(lambda: spool_names(spool) >= set(SpoolPosition.objects.values_list("pk", flat=True)))
         assert metric(endpoint, "exhook_facts_dropped_total") == 0
         assert metric(endpoint, "exhook_facts_set_aside_total") == 0
     assert spools_in(spool) == []
+    assert not SpoolPosition.objects.exists()
 
 
 def test_a_whole_tree_killed_during_an_outage_loses_nothing(
@@ -230,23 +261,26 @@ def files(root: Path) -> list[Path]:
 @pytest.mark.slow
 def test_a_whole_tree_killed_under_load_loses_nothing(start_endpoint: StartEndpoint, tmp_path: Path) -> None:
     environment = {"EXHOOK_SPOOL_DIR": str(tmp_path / "spool")}
-    answered: list[Key] = []
-    for start in range(3):
+    told = Told()
+    for start in range(2):
         with start_endpoint("--workers", "2", **environment) as endpoint:
             load = Load(endpoint, f"start-{start}")
             until_more_are_answered(load, 300)
             kill_tree(endpoint)
-            answered += load.stop()
+            load.stop()
+            told.tried += load.told.tried
+            told.answered += load.told.answered
     with start_endpoint(**environment):
-        assert_each_once(answered)
+        assert_each_once(told)
 
 
 def test_two_trees_with_spools_of_their_own_write_into_one_database(start_endpoint: StartEndpoint) -> None:
     with start_endpoint() as one, start_endpoint() as other:
         loads = [Load(one, "one"), Load(other, "other")]
-        eventually(lambda: all(len(load.answered) > 300 for load in loads))
-        answered = [key for load in loads for key in load.stop()]
-    assert_each_once(answered)
+        eventually(lambda: all(len(load.told.answered) > 300 for load in loads))
+        tolds = [load.stop() for load in loads]
+    for told in tolds:
+        assert_each_once(told)
 
 
 # Full
@@ -386,13 +420,14 @@ def ask(server: Server, query: str) -> list[tuple[Any, ...]]:
 
 
 def stored_on(server: Server) -> Counter[Key]:
-    rows = ask(server, "SELECT kind, client_id, topic FROM audit_event WHERE kind LIKE 'client.%'")
-    return Counter((kind, client_id, topic) for kind, client_id, topic in rows)
+    rows = ask(server, "SELECT kind, client_id, topic, repeats FROM audit_event WHERE kind LIKE 'client.%'")
+    return counted((kind, client_id, topic, repeats) for kind, client_id, topic, repeats in rows)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seconds", [3, pytest.param(60, marks=pytest.mark.torture)])
 def test_postgresql_stopped_and_killed_under_load_loses_nothing(
-    start_endpoint: StartEndpoint, server: Server
+    start_endpoint: StartEndpoint, server: Server, seconds: float
 ) -> None:
     """While it is away unknown clients are refused, and that is recorded as well."""
     with start_endpoint("--workers", "2", DATABASE_URL=server.url) as endpoint:
@@ -400,7 +435,7 @@ def test_postgresql_stopped_and_killed_under_load_loses_nothing(
         try:
             until_more_are_answered(load, 200)
             server.stop()
-            time.sleep(4)
+            time.sleep(seconds)
             server.start()
             until_more_are_answered(load, 200)
             assert server.process is not None
@@ -409,8 +444,8 @@ def test_postgresql_stopped_and_killed_under_load_loses_nothing(
                 os.kill(pid, signal.SIGKILL)
             until_more_are_answered(load, 200)
         finally:
-            answered = load.stop()
+            told = load.stop()
         eventually(lambda: metric(endpoint, "exhook_facts_waiting") == 0)
-        assert_each_once(answered, lambda: stored_on(server))
+        assert_each_once(told, lambda: stored_on(server))
         assert metric(endpoint, "exhook_facts_dropped_total") == 0
         assert metric(endpoint, "exhook_facts_set_aside_total") == 0
