@@ -68,7 +68,12 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _page("Sessions", "wifi_tethering", "audit_session"),
                     _page("Broker nodes", "hub", "audit_brokernode"),
-                    _page("Audit log", "receipt_long", "audit_event"),
+                    {
+                        "title": "Audit log",
+                        "icon": "receipt_long",
+                        "link": reverse_lazy("console:explorer"),
+                        "permission": lambda request: request.user.has_perm("audit.view_event"),
+                    },
                     {
                         "title": "Explain",
                         "icon": "question_mark",

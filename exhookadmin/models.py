@@ -3,6 +3,7 @@
 from django.db import models
 
 from exhookadmin.api.models import ApiKey, RememberedAnswer
+from exhookadmin.console.models import SavedSearch
 from exhookadmin.enrolment.models import EnrolmentAttempt, EnrolmentKey
 from exhookadmin.fleet.models import ImportRun
 from exhookadmin.staff.models import RecordedChange
@@ -15,6 +16,7 @@ __all__ = [
     "RecordedChange",
     "RememberedAnswer",
     "Revision",
+    "SavedSearch",
 ]
 
 

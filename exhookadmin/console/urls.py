@@ -3,10 +3,15 @@
 from django.contrib import admin
 from django.urls import path
 
-from exhookadmin.console import explain_pages
+from exhookadmin.console import explain_pages, explorer_pages
 
 app_name = "console"
 urlpatterns = [
     path("explain/", admin.site.admin_view(explain_pages.explain), name="explain"),
+    path("explorer/", admin.site.admin_view(explorer_pages.explorer), name="explorer"),
+    path("explorer/newer/", admin.site.admin_view(explorer_pages.newer_rows), name="newer_rows"),
+    path("explorer/export/<slug:format>/", admin.site.admin_view(explorer_pages.export), name="export"),
+    path("explorer/save/", admin.site.admin_view(explorer_pages.save), name="save_search"),
+    path("explorer/forget/<int:number>/", admin.site.admin_view(explorer_pages.forget), name="forget_search"),
     path("explain/devices/", admin.site.admin_view(explain_pages.device_names), name="device_names"),
 ]
