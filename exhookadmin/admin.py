@@ -79,7 +79,7 @@ class EventInWordsAdmin(LinksToDevices, EventAdmin):
         reason: str | None = self.why(event)
         if url is None:
             return reason
-        words = f"Why? Explain this {event.get_kind_display()}: {reason}"
+        words = f"Why? Explain this {event.title}: {reason}"
         link = format_html('<a class="text-link" href="{}#answer" aria-label="{}">Why?</a>', url, words)
         return format_html("{} {}", reason or "", link)
 

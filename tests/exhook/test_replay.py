@@ -4,6 +4,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,14 @@ from accounts.services import add_password, create_device
 from acl.services import create_policy, create_rule
 from audit.fact import Kind
 from audit.models import Event, Session
+from audit.writer import write_facts
 from exhookadmin.exhook.emqx import METHODS, Node, Target, Unreachable, open_channel
 from exhookadmin.exhook.hooks import Hook
 from exhookadmin.exhook.recordings import RecordedCall, read_recording
 from exhookadmin.exhook.replay import Answer, expected_answer, percentile, replay
 from exhookadmin.exhook.versions import VERSIONS
 from tests.endpoint import StartEndpoint, wait_until
+from tests.exhook.server import running_endpoint
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "recordings"
 RECORDINGS = {
@@ -204,6 +207,89 @@ def test_a_recording_is_answered_and_logged_as_it_happened(
             for _, hook, request in calls
             if hook == Hook.CLIENT_DISCONNECTED
         )
+
+
+def metadata(sent: Any) -> str:
+    moment = datetime.fromtimestamp(sent.timestamp / 1000, UTC).isoformat(timespec="milliseconds")
+    return f"qos {sent.qos}, {len(sent.payload)} bytes, id {sent.id}, sent {moment}"
+
+
+def expected_further_events(calls: Calls, devices: set[str]) -> Counter[tuple[Any, ...]]:
+    """What the log must say besides when every hook is recorded, read from the recording alone."""
+    events: Counter[tuple[Any, ...]] = Counter()
+
+    def event(kind: str, client: Any, topic: str = "", detail: str = "") -> None:
+        device = identity(client) if identity(client) in devices else ""
+        events[kind, device, client.clientid, client.username, None, "", "", topic, "", detail] += 1
+
+    for _, hook, request in calls:
+        if hook == Hook.CLIENT_CONNECT:
+            event(hook, request.conninfo, detail=f"keepalive {request.conninfo.keepalive} s")
+        elif hook == Hook.CLIENT_SUBSCRIBE:
+            for asked in request.topic_filters:
+                qos = asked.qos if hasattr(asked, "qos") else asked.subopts.qos
+                event(hook, request.clientinfo, asked.name, f"qos {qos}{extras(asked)}")
+        elif hook == Hook.CLIENT_UNSUBSCRIBE:
+            for given_up in request.topic_filters:
+                event(hook, request.clientinfo, given_up.name)
+        elif hook == Hook.SESSION_SUBSCRIBED:
+            group = getattr(request.subopts, "share", "")
+            wrapper = {"": "", "$queue": "$queue/"}.get(group, f"$share/{group}/")
+            options = f"qos {request.subopts.qos}{extras(request)}"
+            event(hook, request.clientinfo, wrapper + request.topic, options)
+        elif hook == Hook.SESSION_UNSUBSCRIBED:
+            event(hook, request.clientinfo, request.topic)
+        elif hook == Hook.SESSION_TERMINATED:
+            event(hook, request.clientinfo, detail=request.reason)
+        elif hook.startswith("session."):
+            event(hook, request.clientinfo)
+        elif hook in (Hook.MESSAGE_DELIVERED, Hook.MESSAGE_ACKED):
+            sent = request.message
+            event(hook, request.clientinfo, sent.topic, f"{metadata(sent)}, from {getattr(sent, 'from')}")
+        elif hook in (Hook.MESSAGE_PUBLISH, Hook.MESSAGE_DROPPED):
+            sent = request.message
+            client, username = getattr(sent, "from"), sent.headers.get("username", "")
+            device = username if username in devices else ""
+            why = f"{request.reason}: " if hook == Hook.MESSAGE_DROPPED else ""
+            detail = why + metadata(sent)
+            events[hook, device, client, username, None, "", "", sent.topic, "", detail] += 1
+        if hook in (Hook.CLIENT_SUBSCRIBE, Hook.CLIENT_UNSUBSCRIBE) and not request.topic_filters:
+            event(hook, request.clientinfo)
+    return events
+
+
+def extras(holds_options: Any) -> str:
+    """Subscription options that the recorded MQTT 5 client asked for."""
+    if not hasattr(holds_options, "subopts"):
+        return ""
+    options = holds_options.subopts
+    flags = {"no local": options.nl, "retain as published": options.rap}
+    told = [name for name, on in flags.items() if on] + [f"retain handling {options.rh}"] * bool(options.rh)
+    return "".join(f", {name}" for name in told)
+
+
+@pytest.mark.parametrize("version", RECORDINGS)
+def test_with_every_hook_recorded_every_call_is_told_of(
+    version: str, transport: str, settings: Any, database: None
+) -> None:
+    settings.EXHOOK_HOOKS = [hook.value for hook in Hook if not hook.startswith("provider.")]
+    settings.EXHOOK_MESSAGE_TOPICS = ["#", "$SYS/#"]
+    settings.EXHOOK_FOLD_SECONDS = 0
+    calls = read(version)
+    devices = set_up_what_the_provider_answered(calls)
+    with running_endpoint(transport) as endpoint:
+        answers = send(f"127.0.0.1:{endpoint.port}", (call for call, _, _ in calls))
+    assert [answer.failure for answer in answers if not answer.ok] == []
+    left_alone = [answer.said for answer in answers if answer.call.name == "OnMessagePublish"]
+    assert left_alone == ["abstained"] * len(left_alone)
+
+    write_facts(endpoint.facts)
+    expected = expected_events(calls, devices) + expected_further_events(calls, devices)
+    assert stored_events() == expected
+    assert {kind for kind, *_ in expected} == set(Kind)
+    payloads = {request.message.payload for _, hook, request in calls if hook == Hook.MESSAGE_PUBLISH}
+    said = "".join(fact.detail for fact in endpoint.facts)
+    assert [payload for payload in payloads if len(payload) > 4 and payload.decode("latin1") in said] == []
 
 
 @pytest.mark.parametrize(
