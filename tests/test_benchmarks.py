@@ -40,6 +40,7 @@ LINES = {
     "rules": (2, "authorize, time with 10,000 rules ÷ with 10, grpcio"),
     "fleet-size": (3, "memory of 200 devices above idle"),
     "workers": (3, "calls for each CPU second, 2 workers ÷ 1, native"),
+    "hooks": (12, "session.subscribed, native: recorded ÷ answered only"),
     "changes": (6, "commit → effective in all workers, PostgreSQL: median"),
     "explorer": (2, "the log’s first page, time with 2,000 events ÷ with 200"),
 }

@@ -62,6 +62,7 @@ class Front:
         self.provider = provider
         self.tally = provider.tally
         self._repeats = Repeats(provider.directory)
+        self._now = provider.directory.now
         self._sample = provider.options.sample_authorize
         ask = partial(provider.access, find=provider.directory.peek)
         self._ask = partial(ask, record_allowed=False)
@@ -99,18 +100,19 @@ class Front:
             if isinstance(reply, bytes):
                 self.tally.quick[method].add(perf_counter() - received_at)
             return reply
-        # What is to be recorded is decided anew even if it is known: a fact says why.
-        sampled = self._sample > 0 and random() < self._sample
-        if not sampled and self._repeats.allowed(data, self.provider.directory.now()):
-            self.tally.repeated[method] += 1
-            return ALLOW
-        return self._decide_access(method, data, sampled)
+        if self._repeats.allowed(data, self._now()):
+            if not self._sample or random() >= self._sample:
+                self.tally.repeated[method] += 1
+                return ALLOW
+            # A fact says why: what is to be recorded is decided anew.
+            return self._decide_access(method, data, record_allowed=True)
+        return self._decide_access(method, data, record_allowed=random() < self._sample)
 
-    def _decide_access(self, method: Method, data: bytes, sampled: bool) -> bytes | Unanswered:
+    def _decide_access(self, method: Method, data: bytes, record_allowed: bool) -> bytes | Unanswered:
         received_at = perf_counter()
         version = self.provider.directory.version
         message = self._parsed(method, data)
-        ask = self._ask_and_record if sampled else self._ask
+        ask = self._ask_and_record if record_allowed else self._ask
         answered = answer(self.provider, method, message, ask)
         if isinstance(answered, Need):
             return Unanswered(method, message, answered)
