@@ -183,13 +183,13 @@ def test_only_declared_hooks_are_called(token: str, start_endpoint: StartEndpoin
 
 
 def test_every_hook_is_called_where_all_are_declared(token: str, start_endpoint: StartEndpoint) -> None:
-    """They leave no trace but that the endpoint answers them: an unanswered one fails `broker`."""
+    """An unanswered one fails `broker`; each that is answered is told of."""
     everything = (
         "client.connect,client.connack,client.connected,client.disconnected,client.authenticate,"
         "client.authorize,client.subscribe,client.unsubscribe,session.created,session.subscribed,"
         "session.unsubscribed,session.terminated,message.publish"
     )
-    with broker(start_endpoint, EXHOOK_HOOKS=everything) as port:
+    with broker(start_endpoint, EXHOOK_HOOKS=everything, EXHOOK_MESSAGE_TOPICS="#,$SYS/#") as port:
         watching, measuring = panel(port, token), meter(port)
         with connected(watching), connected(measuring):
             assert watching.subscribe("home/meter/power") == 0
@@ -199,6 +199,11 @@ def test_every_hook_is_called_where_all_are_declared(token: str, start_endpoint:
         ("meter", "normal"),
         ("panel", "normal"),
     }
+    told = Event.objects.filter(client_id="panel").values_list("kind", flat=True)
+    assert {"client.connect", "session.created", "client.subscribe", "session.subscribed"} <= set(told)
+    sent = Event.objects.get(kind="message.publish")
+    assert (sent.device, sent.client_id, sent.topic) == ("meter", "meter", "home/meter/power")
+    assert sent.detail.startswith("qos 1, 3 bytes, id ")
 
 
 def test_a_broker_without_an_endpoint_does_not_start() -> None:

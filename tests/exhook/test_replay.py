@@ -286,7 +286,7 @@ def test_with_every_hook_recorded_every_call_is_told_of(
     write_facts(endpoint.facts)
     expected = expected_events(calls, devices) + expected_further_events(calls, devices)
     assert stored_events() == expected
-    assert {kind for kind, *_ in expected} == set(Kind)
+    assert {kind for kind, *_ in expected} == {hook.value for hook in Hook}
     payloads = {request.message.payload for _, hook, request in calls if hook == Hook.MESSAGE_PUBLISH}
     said = "".join(fact.detail for fact in endpoint.facts)
     assert [payload for payload in payloads if len(payload) > 4 and payload.decode("latin1") in said] == []
