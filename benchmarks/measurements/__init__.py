@@ -4,7 +4,17 @@ from collections.abc import Callable, Mapping
 
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure
-from benchmarks.measurements import authorize, changes, explorer, fleet_size, hooks, logins, rules, storm, workers
+from benchmarks.measurements import (
+    authorize,
+    changes,
+    explorer,
+    fleet_size,
+    hooks,
+    logins,
+    rules,
+    storm,
+    workers,
+)
 
 MEASUREMENTS: Mapping[str, Callable[[Bench], list[Figure]]] = {
     "authorize": authorize.measure,
