@@ -9,6 +9,13 @@
   const status = document.querySelector("#followed");
   let timer = 0;
 
+  // On a small screen the events come first.
+  if (rows && matchMedia("(max-width: 1023px)").matches) {
+    for (const fold of document.querySelectorAll("[data-fold]")) {
+      fold.open = false;
+    }
+  }
+
   const stop = (words) => {
     clearTimeout(timer);
     timer = 0;
