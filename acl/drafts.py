@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db.models import Q
 
+from accounts.core.networks import Networks
 from accounts.models import Device, DeviceQuerySet
 from acl.core.compiled import compile_rules
 from acl.core.rules import Rule as CoreRule
@@ -92,3 +93,32 @@ def devices_under(draft: PolicyDraft) -> DeviceQuerySet:
 def with_rules(draft: PolicyDraft, rules: Iterable[CoreRule]) -> PolicyDraft:
     """The same policy with other rules."""
     return replace(draft, rules=tuple(rules))
+
+
+def with_devices(draft: PolicyDraft, policy: Policy, other: PolicyDraft) -> PolicyDraft:
+    """The stored draft of this policy with its devices, where the other one names devices too."""
+    if other.device_ids is None:
+        return draft
+    return replace(draft, device_ids=frozenset(policy.devices.values_list("pk", flat=True)))
+
+
+def rule_differences(one: PolicyDraft, other: PolicyDraft) -> list[CoreRule]:
+    """The rules that only one of the two has, by what they say."""
+    ours, theirs = ({_said(rule): rule for rule in draft.rules} for draft in (one, other))
+    return [(ours | theirs)[said] for said in ours.keys() ^ theirs.keys()]
+
+
+def same_reach(one: PolicyDraft, other: PolicyDraft) -> bool:
+    """Both apply to the same devices."""
+    if not one.enabled and not other.enabled:
+        return True
+    return (one.enabled, one.everyone, one.group_ids, one.device_ids) == (
+        other.enabled,
+        other.everyone,
+        other.group_ids,
+        other.device_ids,
+    )
+
+
+def _said(rule: CoreRule) -> tuple[str, Networks]:
+    return rule.ref.text, rule.networks

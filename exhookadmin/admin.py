@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.models import Group, User
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -24,6 +24,7 @@ from exhookadmin.api.admin import ApiKeyAdmin, EnrolmentAttemptAdmin, EnrolmentK
 from exhookadmin.api.models import ApiKey
 from exhookadmin.console.explain_pages import may_explain
 from exhookadmin.console.questions import explain_url, why_url
+from exhookadmin.console.what_changes_pages import note_of
 from exhookadmin.enrolment.models import EnrolmentAttempt, EnrolmentKey
 from exhookadmin.staff.admin import HistoryAdmin, RecordedChangeAdmin, StaffAdmin, StaffGroupAdmin
 from exhookadmin.staff.models import RecordedChange
@@ -164,6 +165,15 @@ class DeviceWithHistoryAdmin(HistoryAdmin, DeviceWithRulesAdmin):
 @admin.register(Policy)
 class PolicyWithHistoryAdmin(HistoryAdmin, PolicyAdmin):
     """Policies, with who changed them."""
+
+    # A look ahead below the rules; see exhookadmin.console.what_changes.
+    change_form_after_template = "console/what_changes_panel.html"
+
+    def save_model(self, request: HttpRequest, obj: Policy, form: Any, change: bool) -> None:
+        note = note_of(request, obj)
+        super().save_model(request, obj, form, change)
+        if note:
+            messages.info(request, note)
 
 
 @admin.register(DeviceGroup)

@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import path
 
-from exhookadmin.console import explain_pages, explorer_pages
+from exhookadmin.console import explain_pages, explorer_pages, what_changes_pages
 
 app_name = "console"
 urlpatterns = [
@@ -14,4 +14,5 @@ urlpatterns = [
     path("explorer/save/", admin.site.admin_view(explorer_pages.save), name="save_search"),
     path("explorer/forget/<int:number>/", admin.site.admin_view(explorer_pages.forget), name="forget_search"),
     path("explain/devices/", admin.site.admin_view(explain_pages.device_names), name="device_names"),
+    path("explain/policy/", admin.site.admin_view(what_changes_pages.policy_changes), name="policy_changes"),
 ]
