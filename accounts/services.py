@@ -18,6 +18,7 @@ from accounts.core.principal import CredentialKind
 from accounts.core.tokens import encode_token, generate_token, looks_like_token
 from accounts.models import Credential, Device, DeviceGroup, DeviceQuerySet
 from accounts.passwords import encode_password
+from accounts.sightings import store_seen, store_used
 from accounts.validators import MQTT_STRING_BYTES
 
 
@@ -360,3 +361,12 @@ _TOGETHER = {
     "valid_from": ("valid_until",),
     "valid_until": ("valid_from",),
 }
+
+
+def record_sightings(devices: Mapping[int, float], credentials: Mapping[int, float]) -> None:
+    """When devices were seen and credentials used last, by id, as seconds since 1970.
+
+    Only ever moves forward, and at most once a minute each. Raises django.db.Error.
+    """
+    store_seen(devices)
+    store_used(credentials)

@@ -73,6 +73,7 @@ def store_heard(heard: Mapping[Node, float], now: float) -> dict[Node, float]:
     Answers when each node was heard last by anybody, in seconds. One short statement for each row
     that changes, so that workers which do it at the same time never wait for each other in a ring.
     """
+    heard = {(bounded(cluster), bounded(name)): at for (cluster, name), at in heard.items() if name}
     rows = {(row.cluster, row.name): row for row in BrokerNode.objects.all()}
     strangers = heard.keys() - rows.keys()
     if strangers:
@@ -95,11 +96,12 @@ def store_heard(heard: Mapping[Node, float], now: float) -> dict[Node, float]:
     return latest
 
 
-def unattended(now: float) -> list[Fact]:
+def claim_unattended(now: float) -> list[Fact]:
     """A fact for each node with sessions that nobody has listened to for longer than a moment.
 
     For an endpoint that is about to listen: EMQX up to 5.8 does not tell that it was away, and what
-    ended meanwhile was told to nobody.
+    ended meanwhile was told to nobody. Of several that begin at once one gets the fact. Raises
+    django.db.Error.
     """
     open_there = Session.objects.online().filter(node=OuterRef("name"), cluster=OuterRef("cluster"))
     nodes = BrokerNode.objects.filter(Exists(open_there), attended_at__lt=_utc(now - GAP_SECONDS))
@@ -113,8 +115,13 @@ def unattended(now: float) -> list[Fact]:
             detail=f"nobody had listened since {row.attended_at:%Y-%m-%d %H:%M:%S} UTC",
         )
         for row in nodes
-        if row.attended_at
+        if row.attended_at and _claimed(row, now)
     ]
+
+
+def _claimed(row: BrokerNode, now: float) -> bool:
+    mine = BrokerNode.objects.filter(pk=row.pk, attended_at=row.attended_at)
+    return mine.update(attended_at=_utc(now)) == 1
 
 
 def _forward(pk: int, column: str, at: float) -> None:

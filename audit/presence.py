@@ -27,6 +27,8 @@ INFERRED = frozenset({SUPERSEDED, NODE_RESTARTED})
 
 NODE_DETACHED = "broker node detached"
 ENDPOINT_AWAY = "endpoint was away"
+TAKEN_OVER_UNHEARD = "taken over by an unheard connection"
+"""By one on a node that nobody listens to just then; otherwise it is heard a moment later."""
 
 # A connect that comes again this soon is one that is called twice. Without a peer port (EMQX up to
 # 5.3) nothing but time tells; with one, the first call may have taken EMQX's three attempts of 5 s.
@@ -37,7 +39,7 @@ DUPLICATE_SECONDS_WITH_PORT = 15.0
 START_TOLERANCE_SECONDS = 2.0
 # How long nobody may have heard a node before ends may have been missed: longer than it takes until
 # each worker knows what the others heard (``exhookadmin.exhook.sightings``).
-GAP_SECONDS = 15.0
+GAP_SECONDS = 20.0
 # How long after a session's end the broker may still tell why it ended: a node that lost the others
 # notices by the keepalive that a client has gone to one of them.
 REMEMBERED_SECONDS = 300.0
@@ -173,6 +175,8 @@ class ClientHistory:
                 session.end_reason = fact.detail
                 if not session.online:
                     session.unknown_since, session.unknown_reason = None, ""
+                elif session.unknown_since is None:
+                    session.unknown_since, session.unknown_reason = fact.time, TAKEN_OVER_UNHEARD
                 return
             until = min(until, session.connected_at)
 

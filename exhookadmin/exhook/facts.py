@@ -53,7 +53,7 @@ def node_fact(kind: Kind, message: Any, detail: str) -> Fact:
     return Fact(kind, node=message.meta.node, cluster=message.meta.cluster_name, detail=detail)
 
 
-def loaded_fact(method: Method, message: Any, now: float) -> Fact:
+def loaded_fact(method: Method, message: Any, now: float, heard_before: float | None) -> Fact:
     """A node attaches, and says of itself what its sessions depend on."""
     broker, uptime = message.broker, uptime_seconds(message.broker.uptime)
     return Fact(
@@ -65,6 +65,7 @@ def loaded_fact(method: Method, message: Any, now: float) -> Fact:
         node_version=broker.version,
         node_protocol=method.version.name,
         node_started=None if uptime is None else now - uptime,
+        node_heard=heard_before,
     )
 
 

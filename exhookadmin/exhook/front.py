@@ -61,7 +61,7 @@ class Front:
     def __init__(self, provider: Provider) -> None:
         self.provider = provider
         self.tally = provider.tally
-        self._repeats = Repeats(provider.directory)
+        self._repeats = Repeats(provider.directory, provider.sightings)
         self._now = provider.directory.now
         self._sample = provider.options.sample_authorize
         ask = partial(provider.access, find=provider.directory.peek)
@@ -119,9 +119,9 @@ class Front:
         if isinstance(answered, bytes):
             reply = answered
         else:
-            reply, until = answered
+            reply, until, device, node = answered
             if reply is ALLOW:
-                self._repeats.remember(data, version, until)
+                self._repeats.remember(data, version, until, device, node)
         self.tally.quick[method].add(perf_counter() - received_at)
         return reply
 

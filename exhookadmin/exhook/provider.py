@@ -21,6 +21,7 @@ from acl.core.rules import Action
 from acl.core.topics import filter_levels, levels_contain
 from acl.rulesets import PolicyBook
 from audit.fact import Fact, Kind
+from audit.nodes import Node
 from exhookadmin.exhook.directory import Directory
 from exhookadmin.exhook.facts import KIND_OF, TOLD, Told, client_fact, loaded_fact, node_fact
 from exhookadmin.exhook.hooks import MESSAGE_HOOKS, Hook
@@ -28,12 +29,14 @@ from exhookadmin.exhook.logins import Logins, Need
 from exhookadmin.exhook.memory import Known
 from exhookadmin.exhook.metrics_tally import CallTally
 from exhookadmin.exhook.replies import EMPTY_SUCCESS, IGNORE, reply_to
+from exhookadmin.exhook.sightings import Sightings
 from exhookadmin.exhook.translate import client_in, client_of, names_its_sender
 from exhookadmin.exhook.versions import Method
 
 Find = Callable[[Client], Known | None]
 Record = Callable[[Fact], None]
 Answer = Callable[[Method, Any], bytes | Need]
+Access = tuple[bytes, float, int, Node]
 
 # Recorded whenever the broker calls them, also one that has not heard of a shorter list yet:
 # sessions are derived from them.
@@ -72,10 +75,19 @@ class Options:
 class Provider:
     """Answers every hook of every version."""
 
-    def __init__(self, directory: Directory, logins: Logins, record: Record, options: Options) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        logins: Logins,
+        record: Record,
+        options: Options,
+        sightings: Sightings | None = None,
+    ) -> None:
         self.directory = directory
         self.logins = logins
         self.tally = CallTally()
+        self.sightings = sightings or Sightings()
+        self._seen, self._nodes, self._hear = self.sightings.seen, self.sightings.nodes, self.sightings.hear
         self._take_fact = record
         self.options = options
         self._message_topics = [filter_levels(topic_filter) for topic_filter in options.message_topics]
@@ -101,18 +113,25 @@ class Provider:
         """The reply if memory is enough, else what it takes."""
         return self._quick[method.hook](method, message)
 
-    def access(self, _: Method, message: Any, find: Find, record_allowed: bool) -> tuple[bytes, float] | Need:
-        """The reply to an access, and until when, on the directory's clock, the same question would
-        be answered the same way; a denial never is. A permission is a fact if that is asked for."""
+    def access(self, _: Method, message: Any, find: Find, record_allowed: bool) -> Access | Need:
+        """The reply to an access; until when, on the directory's clock, the same question would be
+        answered the same way, as a denial never is; and which device and node ask it. A permission is a
+        fact if that is asked for."""
         client = client_of(message.clientinfo)
         known = find(client)
         if known is None:
             return Need.DEVICE
+        node = self._nodes.get(client.node) or self._hear(client.node, message)
+        device = 0
+        if known.principal is not None:
+            device = known.principal.id
+            self._seen[device] = None
         now = time.time()
         access = AccessRequest(_action(message), message.topic)
         decision = authorize(client, known.principal, access, known.rule_sets, now)
         reply = self._conclude_authorize(message, client, known, decision, record_allowed)
-        return reply, self.directory.settled_until(known, now) if decision.allow else NEVER_AGAIN
+        until = self.directory.settled_until(known, now) if decision.allow else NEVER_AGAIN
+        return reply, until, device, node
 
     def full(self, method: Method, message: Any) -> bytes:
         """The reply, whatever it takes. Raises django.db.Error when the database is needed and away."""
@@ -150,7 +169,9 @@ class Provider:
         self._take_fact(fact)
 
     def _provider_loaded(self, method: Method, message: Any) -> bytes:
-        self._record(loaded_fact(method, message, time.time()))
+        heard_before = self.sightings.heard_before((message.meta.cluster_name, message.meta.node))
+        self._record(loaded_fact(method, message, time.time(), heard_before))
+        self._hear(message.meta.node, message)
         return self._declaration(method)
 
     def _declaration(self, method: Method) -> bytes:
@@ -191,6 +212,12 @@ class Provider:
     ) -> bytes:
         if not decision.allow or _chosen(self.options.sample_authenticate):
             self._record(self._decision_fact(Kind.AUTHENTICATE, message, client, known, decision, Told()))
+        if client.node not in self._nodes:
+            self._hear(client.node, message)
+        if decision.allow and known is not None and known.principal is not None:
+            self._seen[known.principal.id] = None
+            if decision.credential_id is not None:
+                self.sightings.used[decision.credential_id] = None
         self.tally.decided(message, decision)
         return reply_to(decision, self.options.chain_unknown)
 
@@ -246,6 +273,10 @@ class Provider:
             known = find(client)
             if known is None:
                 return Need.DEVICE
+            if client.node not in self._nodes:
+                self._hear(client.node, message)
+            if hook is Hook.CLIENT_CONNECTED and known.principal is not None:
+                self._seen[known.principal.id] = None
             for one in told:
                 self._record(client_fact(KIND_OF[hook], message, client, known.principal, one))
         return _acknowledge(method, message)

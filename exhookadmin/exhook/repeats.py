@@ -8,7 +8,9 @@ changes. Denials are not kept: each of them is a fact of its own.
 
 from collections import OrderedDict
 
+from audit.nodes import Node
 from exhookadmin.exhook.directory import Directory
+from exhookadmin.exhook.sightings import Sightings
 
 CAPACITY = 50_000
 # With a topic as long as MQTT allows, so many of them would take gigabytes.
@@ -18,18 +20,20 @@ QUESTION_BYTES = 2_048
 class Repeats:
     """Allowed questions in memory. For one thread: the one that answers quickly."""
 
-    def __init__(self, directory: Directory, capacity: int = CAPACITY) -> None:
+    def __init__(self, directory: Directory, sightings: Sightings, capacity: int = CAPACITY) -> None:
         self._directory = directory
+        self._seen, self._heard = sightings.seen, sightings.heard
         self._capacity = capacity
         # A plain dict would search past all that were deleted before to find its oldest.
-        self._allowed: OrderedDict[bytes, float] = OrderedDict()
+        self._allowed: OrderedDict[bytes, tuple[float, int, Node]] = OrderedDict()
         self._version = directory.version
 
     def __len__(self) -> int:
         return len(self._allowed)
 
     def allowed(self, question: bytes, now: float) -> bool:
-        """True when this question was answered with allow and nothing has changed since.
+        """True when this question was answered with allow and nothing has changed since; its device
+        and its node have then been seen again.
 
         ``now`` is of the directory's clock.
         """
@@ -37,11 +41,19 @@ class Repeats:
             self._allowed.clear()
             self._version = self._directory.version
             return False
-        until = self._allowed.get(question)
-        return until is not None and now < until
+        known = self._allowed.get(question)
+        if known is None:
+            return False
+        until, device, node = known
+        if now >= until:
+            return False
+        self._seen[device] = None
+        self._heard[node] = None
+        return True
 
-    def remember(self, question: bytes, version: int, until: float) -> None:
-        """Keeps an allowed question until then. ``version`` is the directory's before it was decided."""
+    def remember(self, question: bytes, version: int, until: float, device: int, node: Node) -> None:
+        """Keeps an allowed question, and who asks it, until then. ``version`` is the directory's before it
+        was decided."""
         if version != self._directory.version or version != self._version:
             return
         if len(question) > QUESTION_BYTES:
@@ -50,4 +62,4 @@ class Repeats:
         if len(self._allowed) >= self._capacity:
             # The oldest goes: it is asked again, decided again, and comes back as the newest.
             self._allowed.popitem(last=False)
-        self._allowed[question] = until
+        self._allowed[question] = (until, device, node)

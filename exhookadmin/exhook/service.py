@@ -21,6 +21,7 @@ from exhookadmin.exhook.feed import Feed
 from exhookadmin.exhook.hooks import HOOK_OF_METHOD
 from exhookadmin.exhook.logins import LoginLimits, Logins
 from exhookadmin.exhook.provider import Options, Provider
+from exhookadmin.exhook.sightings import Sightings, SightingsWriter
 from exhookadmin.exhook.versions import VERSIONS, Version
 from protos import exhook_v1_pb2_grpc, exhook_v2_pb2_grpc, exhook_v3_pb2_grpc
 
@@ -63,7 +64,7 @@ def servicer_of(version: Version, provider: Provider) -> Any:
     return HookProviderService.as_servicer(version=version, provider=provider)
 
 
-def new_provider(record: Callable[[Fact], None]) -> Provider:
+def new_provider(record: Callable[[Fact], None], sightings: Sightings | None = None) -> Provider:
     """A provider as the settings want it, with an empty memory."""
     options = Options.from_settings()
     directory = Directory(
@@ -73,7 +74,7 @@ def new_provider(record: Callable[[Fact], None]) -> Provider:
         fail_static_age=settings.EXHOOK_FAIL_STATIC_SECONDS,
     )
     logins = Logins(options.identity_order, LoginLimits.from_settings(), settings.EXHOOK_CACHED_DEVICES)
-    return Provider(directory, logins, record, options)
+    return Provider(directory, logins, record, options, sightings)
 
 
 def grpc_handlers(server: grpc.Server) -> None:
@@ -86,14 +87,18 @@ def attach(server: grpc.Server) -> Callable[[], None]:
     server has stopped: it ends that, and writes the facts that still wait."""
     recorder = Recorder.from_settings()
     provider = new_provider(recorder.record)
+    sightings = SightingsWriter(provider.sightings, recorder.record)
     provider.directory.load_policies()
+    sightings.begin()
     feed = Feed(provider.directory)
     for version in VERSIONS:
         _REGISTER[version.name](servicer_of(version, provider), server)
     recorder.start()
+    sightings.start()
     feed.start()
 
     def close() -> None:
+        sightings.close()
         feed.close()
         recorder.close()
 

@@ -67,13 +67,16 @@ def _run(host: str, port: int) -> None:
     from exhookadmin.exhook.front import Front
     from exhookadmin.exhook.metrics_report import Reporter, Sources
     from exhookadmin.exhook.service import new_provider
+    from exhookadmin.exhook.sightings import SightingsWriter
     from exhookadmin.exhook.tls import ServerTls, files_from_settings
 
     recorder = Recorder.from_settings()
     provider = new_provider(recorder.record)
+    sightings = SightingsWriter(provider.sightings, recorder.record)
     # Before it listens: EMQX's devices must never meet a provider without policies.
     try:
         provider.directory.load_policies()
+        sightings.begin()
     except BaseException:
         recorder.close()
         raise
@@ -84,11 +87,13 @@ def _run(host: str, port: int) -> None:
     tls = ServerTls(files) if files else None
     reporter = Reporter(Sources(front, recorder, feed, tls))
     recorder.start()
+    sightings.start()
     feed.start()
     try:
         uvloop.run(_serve(front, tls, reporter, host, port))
     finally:
         front.close()
+        sightings.close()
         feed.close()
         left = recorder.close()
         reporter.write_last()

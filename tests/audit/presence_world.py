@@ -18,7 +18,7 @@ CLUSTER = "emqxcl"
 NODES = ("emqx@n1", "emqx@n2")
 CLIENTS = ("pump-17", "pump-18")
 # How late what another worker heard is known: at most this, in seconds.
-HEARING_LAG = 5.0
+HEARING_LAG = 10.0
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ def worlds(draw: st.DrawFn, *, trouble: bool = True) -> World:
             case "go away":
                 world.go_away()
             case "come back":
-                world.now += 20
+                world.now += 25
                 world.come_back(draw(lag))
     world.settle()
     world.facts.sort(key=lambda fact: fact.time)

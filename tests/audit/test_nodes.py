@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from audit.fact import Fact, Kind
 from audit.models import BrokerNode, Event, NodeChange, Session
-from audit.nodes import HEARD_SECONDS, REMEMBERED_DAYS, store_heard, unattended
+from audit.nodes import HEARD_SECONDS, REMEMBERED_DAYS, claim_unattended, store_heard
 from audit.presence import ENDPOINT_AWAY, GAP_SECONDS, NODE_DETACHED, NODE_RESTARTED, SUPERSEDED
 from audit.writer import write_facts
 from tests.audit.presence_world import CLIENTS, World
@@ -258,12 +258,14 @@ def test_nothing_new_costs_one_query(django_assert_num_queries: Any):
 def test_an_endpoint_that_comes_back_knows_for_how_long_nobody_listened():
     store_heard({N1: START + 90, N2: START + 90}, START + 100)
     write_facts([up(1, 1)])
-    assert unattended(START + 100 + GAP_SECONDS) == []
-    (fact,) = unattended(START + 200)
+    assert claim_unattended(START + 100 + GAP_SECONDS) == []
+    (fact,) = claim_unattended(START + 200)
     assert (fact.kind, fact.time) == (Kind.ENDPOINT_BACK, START + 200)
     # Of a node without sessions there is nothing to say.
     assert (fact.cluster, fact.node, fact.node_heard) == (*N1, START + 100)
     assert fact.detail == "nobody had listened since 2027-01-15 08:01:40 UTC"
+    # Another worker that begins at the same time need not say it again.
+    assert claim_unattended(START + 200) == []
     write_facts([fact, replace(fact, id=UUID(int=0))])
     assert sessions() == [("pump-17", 1, None, "", 100, ENDPOINT_AWAY)]
 
@@ -273,7 +275,7 @@ def test_as_long_as_one_endpoint_is_up_nobody_was_away():
     store_heard({N1: START}, START)
     write_facts([up(1, 1)])
     store_heard({}, START + 100)
-    assert unattended(START + 100 + GAP_SECONDS) == []
+    assert claim_unattended(START + 100 + GAP_SECONDS) == []
 
 
 @pytest.mark.django_db

@@ -24,6 +24,7 @@ from audit.presence import (
     REMEMBERED_SECONDS,
     START_TOLERANCE_SECONDS,
     SUPERSEDED,
+    TAKEN_OVER_UNHEARD,
     ClientHistory,
     in_order,
     moves_presence,
@@ -300,8 +301,8 @@ NODES: dict[str, tuple[list[Fact], list[tuple[Any, ...]]]] = {
         [(60, None, "", 60, ENDPOINT_AWAY)],
     ),
     "or none": (
-        [up(90, 1), loaded(100, started=-1000, heard=50)],
-        [(90, None, "", None, "")],
+        [up(85, 1), loaded(100, started=-1000, heard=50)],
+        [(85, None, "", None, "")],
     ),
     "nobody knows when it was heard last": (
         [up(0, 1), loaded(100, started=-1000)],
@@ -331,6 +332,15 @@ NODES: dict[str, tuple[list[Fact], list[tuple[Any, ...]]]] = {
     ),
     "detached after it had ended": ([up(0, 1), down(9, 1), unloaded(50)], [(0, 9, "normal", None, "")]),
     "detached before it began": ([unloaded(50), up(51, 1)], [(51, None, "", None, "")]),
+    # --- Taken over ---
+    "taken over by a connection to a node that nobody listens to": (
+        [up(0, 1), down(5, 1, "takenover")],
+        [(0, None, "takenover", 5, TAKEN_OVER_UNHEARD)],
+    ),
+    "taken over by a connection that is heard a moment later": (
+        [up(0, 1), down(5, 1, "takenover"), up(5.25, 2)],
+        [(0, 5.25, "takenover", None, ""), (5.25, None, "", None, "")],
+    ),
     # --- What settles it ---
     "its end is told": (
         [up(0, 1), unloaded(50), loaded(80, started=-1000, heard=50), down(90, 1)],

@@ -23,10 +23,12 @@ from exhookadmin.exhook.memory import Change
 from exhookadmin.exhook.provider import Options, Provider
 from exhookadmin.exhook.repeats import CAPACITY, QUESTION_BYTES, Repeats
 from exhookadmin.exhook.replies import ALLOW, DENY
+from exhookadmin.exhook.sightings import Sightings
 from tests.exhook.server import V3, authenticate_request, authorize_request, method_of
 
 MAX_AGE = 300.0
 NOW = 1_700_000_000.0
+NODE = ("emqxcl", "emqx@n1")
 AUTHORIZE = method_of(V3, Hook.CLIENT_AUTHORIZE)
 PUMP: dict[str, Any] = {"clientid": "pump-17", "username": "pump-17", "peerhost": "192.0.2.7"}
 
@@ -63,14 +65,14 @@ def directory(clock: Clock) -> Directory:
 
 @pytest.fixture
 def repeats(directory: Directory) -> Repeats:
-    return Repeats(directory)
+    return Repeats(directory, Sightings())
 
 
 @pytest.mark.parametrize(("now", "allowed"), [(1_000.0, True), (1_009.9, True), (1_010.0, False)])
 def test_a_question_is_allowed_again_until_its_time(
     repeats: Repeats, directory: Directory, now: float, allowed: bool
 ):
-    repeats.remember(b"question", directory.version, 1_010.0)
+    repeats.remember(b"question", directory.version, 1_010.0, 17, NODE)
     assert repeats.allowed(b"question", now) is allowed
     assert not repeats.allowed(b"question, almost", now)
 
@@ -92,12 +94,12 @@ each_change = pytest.mark.parametrize(
 def test_any_change_ends_all_that_was_allowed(
     repeats: Repeats, directory: Directory, change: Callable[[Directory], None]
 ):
-    repeats.remember(b"question", directory.version, 2_000.0)
+    repeats.remember(b"question", directory.version, 2_000.0, 17, NODE)
     change(directory)
     assert not repeats.allowed(b"question", 1_000.0)
     assert not repeats.allowed(b"question", 1_000.0)
     assert len(repeats) == 0
-    repeats.remember(b"question", directory.version, 2_000.0)
+    repeats.remember(b"question", directory.version, 2_000.0, 17, NODE)
     assert repeats.allowed(b"question", 1_000.0)
 
 
@@ -108,15 +110,15 @@ def test_what_changed_between_decision_and_remembering_is_not_remembered(
     assert not repeats.allowed(b"question", 1_000.0)
     version = directory.version
     change(directory)
-    repeats.remember(b"question", version, 2_000.0)
+    repeats.remember(b"question", version, 2_000.0, 17, NODE)
     assert len(repeats) == 0
     assert not repeats.allowed(b"question", 1_000.0)
 
 
 def test_no_more_are_held_than_there_is_room_for_and_the_oldest_goes(directory: Directory):
-    repeats = Repeats(directory, capacity=3)
+    repeats = Repeats(directory, Sightings(), capacity=3)
     for question in (b"1", b"2", b"3", b"4"):
-        repeats.remember(question, directory.version, 2_000.0)
+        repeats.remember(question, directory.version, 2_000.0, 17, NODE)
         assert len(repeats) <= 3
     assert [repeats.allowed(question, 1_000.0) for question in (b"1", b"2", b"3", b"4")] == [
         False,
@@ -127,12 +129,12 @@ def test_no_more_are_held_than_there_is_room_for_and_the_oldest_goes(directory: 
 
 
 def test_the_same_question_anew_pushes_no_other_out_and_is_the_newest(directory: Directory):
-    repeats = Repeats(directory, capacity=3)
+    repeats = Repeats(directory, Sightings(), capacity=3)
     for question in (b"1", b"2", b"3", b"3"):
-        repeats.remember(question, directory.version, 2_000.0)
+        repeats.remember(question, directory.version, 2_000.0, 17, NODE)
     assert [repeats.allowed(question, 1_000.0) for question in (b"1", b"2", b"3")] == [True, True, True]
     for question in (b"1", b"4"):
-        repeats.remember(question, directory.version, 2_000.0)
+        repeats.remember(question, directory.version, 2_000.0, 17, NODE)
     assert [repeats.allowed(question, 1_000.0) for question in (b"1", b"2", b"3", b"4")] == [
         True,
         False,
@@ -144,7 +146,7 @@ def test_the_same_question_anew_pushes_no_other_out_and_is_the_newest(directory:
 def test_a_million_questions_take_the_room_of_the_capacity(repeats: Repeats, directory: Directory):
     most = 0
     for number in range(1_000_000):
-        repeats.remember(b"%d" % number, directory.version, 2_000.0)
+        repeats.remember(b"%d" % number, directory.version, 2_000.0, 17, NODE)
         most = max(most, len(repeats))
     assert most == CAPACITY
 
@@ -155,7 +157,7 @@ def test_a_million_questions_take_the_room_of_the_capacity(repeats: Repeats, dir
 def test_a_question_that_is_too_long_is_asked_each_time(
     repeats: Repeats, directory: Directory, size: int, kept: bool
 ):
-    repeats.remember(b"x" * size, directory.version, 2_000.0)
+    repeats.remember(b"x" * size, directory.version, 2_000.0, 17, NODE)
     assert repeats.allowed(b"x" * size, 1_000.0) is kept
 
 
