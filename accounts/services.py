@@ -277,21 +277,30 @@ def device_problems(given: Iterable[tuple[Device, Collection[str]]]) -> list[dic
 
 
 @transaction.atomic
-def store_devices(new: Sequence[Device], changed: Sequence[Device], fields: Collection[str]) -> None:
+def store_devices(
+    new: Sequence[Device],
+    changed: Sequence[Device],
+    fields: Collection[str],
+    credentials: Sequence[Credential] = (),
+) -> None:
     """Stores many devices that ``device_problems`` found nothing wrong with, new ones and changed ones.
 
-    Of those that changed these fields are written. Raises IntegrityError where somebody took a name
-    meanwhile.
+    Of those that changed these fields are written. ``credentials`` are the cleaned ones of new devices, and
+    are recorded with these. Raises IntegrityError where somebody took a name meanwhile.
     """
     Device.objects.bulk_create(new)
-    now = timezone.now()
-    for device in changed:
-        device.updated_at = now
-    announced = [
-        Change(states.DEVICE, device.pk, device.username, None, states.device_state(device, ()))
-        for device in new
-    ]
+    Credential.objects.bulk_create(credentials)
+    held: dict[int, list[str]] = {}
+    for credential in credentials:
+        held.setdefault(credential.device_id, []).append(str(credential))
+    announced = []
+    for device in new:
+        state = {**states.device_state(device, ()), "credentials": frozenset(held.get(device.pk, ()))}
+        announced.append(Change(states.DEVICE, device.pk, device.username, None, state))
     if changed:
+        now = timezone.now()
+        for device in changed:
+            device.updated_at = now
         stored = Device.objects.select_for_update().in_bulk([device.pk for device in changed])
         announced += [states.device_update(stored[device.pk], device) for device in changed]
         Device.objects.bulk_update(changed, [*fields, "updated_at"])
@@ -300,12 +309,10 @@ def store_devices(new: Sequence[Device], changed: Sequence[Device], fields: Coll
 
 @transaction.atomic
 def store_credentials(new: Sequence[Credential], changed: Sequence[Credential]) -> None:
-    """Stores many credentials whose secret is a stored form that can be verified. Raises ValidationError.
+    """Stores many cleaned credentials, whose secret is a stored form that can be verified.
 
     One with another secret is announced as a new one: whoever has that secret could not connect before.
     """
-    for credential in (*new, *changed):
-        credential.clean_fields({"device"})
     Credential.objects.bulk_create(new)
     before: dict[int, Mapping[str, Any] | None] = {}
     if changed:

@@ -137,12 +137,15 @@ def store_devices(planned: Iterable[PlannedDevice]) -> None:
     usable = [plan for plan in planned if not plan.problems]
     new = [plan.device for plan in usable if plan.is_new]
     changed = [plan for plan in usable if not plan.is_new and plan.changed]
-    services.store_devices(
-        new, [plan.device for plan in changed], sorted({name for plan in changed for name in plan.changed})
-    )
     _hash_passwords(usable)
+    services.store_devices(
+        new,
+        [plan.device for plan in changed],
+        sorted({name for plan in changed for name in plan.changed}),
+        [credential for plan in usable if plan.is_new for credential, _ in plan.new_credentials],
+    )
     services.store_credentials(
-        [credential for plan in usable for credential, _ in plan.new_credentials],
+        [credential for plan in usable if not plan.is_new for credential, _ in plan.new_credentials],
         [credential for plan in usable for credential, _ in plan.changed_credentials],
     )
     regrouped = [plan for plan in usable if plan.groups_change]

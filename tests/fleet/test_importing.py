@@ -521,8 +521,7 @@ def test_what_an_import_changes_is_in_the_history_as_such_and_without_secrets():
     run("emqx-acl-conf", '{deny, {user, "u1"}, all, ["b"]}.')
     recorded = [(one.verb, one.kind) for one in RecordedChange.objects.order_by("pk")]
     assert recorded == [
-        ("add", "accounts.device"),
-        ("add", "accounts.credential"),
+        ("add", "accounts.device"),  # with its credentials
         ("add", "accounts.credential"),  # another secret is as good as another credential
         ("change", "accounts.device"),
         ("add", "accounts.devicegroup"),
@@ -531,6 +530,9 @@ def test_what_an_import_changes_is_in_the_history_as_such_and_without_secrets():
         ("add", "acl.rule"),
         ("delete", "acl.rule"),
     ]
+    [label] = Credential.objects.values_list("label", flat=True)
+    assert RecordedChange.objects.order_by("pk")[0].after["credentials"][0].startswith("password “imported")
+    assert label.startswith("imported from EMQX #")
     assert {one.channel for one in RecordedChange.objects.all()} == {"import"}
     assert digest("sone") not in str(list(RecordedChange.objects.values()))
 
