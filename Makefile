@@ -51,8 +51,8 @@ test-postgres: setup-dev ## the tests that reach a database, on a throw-away Pos
 	    --ignore=tests/protos $(no_database:%=--ignore=tests/test_%.py) $(PYTEST_ARGS)
 
 torture: setup-dev ## what takes minutes: a million events, and a process that is killed again and again
-	$(on_sqlite) $(python) -m pytest -m torture $(PYTEST_ARGS)
-	$(python) -m tests.postgres -- $(python) -m pytest -m torture $(PYTEST_ARGS)
+	$(on_sqlite) $(python) -m pytest -m torture -o faulthandler_timeout=1800 $(PYTEST_ARGS)
+	$(python) -m tests.postgres -- $(python) -m pytest -m torture -o faulthandler_timeout=1800 $(PYTEST_ARGS)
 
 coverage: setup-dev browser ## which lines and branches the tests on SQLite reach
 	$(on_sqlite) $(python) -m coverage run -m pytest $(PYTEST_ARGS)
