@@ -199,14 +199,14 @@ def test_a_viewer_changes_nothing_that_a_superuser_changes_with_the_same_request
     assert changing(viewer, superuser) == set()
 
 
-def test_a_viewer_sees_every_list_and_row_that_is_not_about_staff() -> None:
+def test_a_viewer_sees_every_list_and_row_that_is_not_about_staff_or_keys() -> None:
     viewer = browser(member("viewer"))
     for path in addresses():
-        app = path.split("/")[2]
-        if app in ("accounts", "acl", "audit", "exhookadmin") and path.endswith(("/change/", "/history/")):
-            assert viewer.get(path).status_code == 200, path
-        if app == "auth" and path.endswith("/"):
+        app, model = path.split("/")[2:4]
+        if app == "auth" or model in ("apikey", "enrolmentkey", "enrolmentattempt"):
             assert viewer.get(path).status_code in (302, 403), path
+        elif app in ("accounts", "acl", "audit", "exhookadmin") and path.endswith(("/change/", "/history/")):
+            assert viewer.get(path).status_code == 200, path
 
 
 def test_a_viewer_is_offered_nothing_to_press() -> None:
