@@ -52,7 +52,7 @@ class ReadOnlyAdmin(ModelAdmin):
     No COUNT(*), no facets, pages without an end: the tables grow to many millions of rows.
     """
 
-    actions = None
+    actions: Any = None
     paginator = InfinitePaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER

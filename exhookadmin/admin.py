@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from axes.models import AccessAttempt, AccessLog
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group, User
 from django.db.models import Exists, OuterRef, QuerySet
@@ -11,6 +12,8 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
+from django_otp.plugins.otp_static.models import StaticDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice
 from unfold.decorators import action, display
 from unfold.views import ChangeList
 
@@ -26,7 +29,14 @@ from exhookadmin.console.explain_pages import may_explain
 from exhookadmin.console.questions import explain_url, why_url
 from exhookadmin.console.what_changes_pages import note_of
 from exhookadmin.enrolment.models import EnrolmentAttempt, EnrolmentKey
-from exhookadmin.staff.admin import HistoryAdmin, RecordedChangeAdmin, StaffAdmin, StaffGroupAdmin
+from exhookadmin.staff.admin import (
+    FailedLoginAdmin,
+    HistoryAdmin,
+    LoginAdmin,
+    RecordedChangeAdmin,
+    StaffAdmin,
+    StaffGroupAdmin,
+)
 from exhookadmin.staff.models import RecordedChange
 from exhookadmin.words import REASONS, reason_words
 
@@ -187,3 +197,7 @@ admin.site.register(EnrolmentKey, EnrolmentKeyAdmin)
 admin.site.register(EnrolmentAttempt, EnrolmentAttemptAdmin)
 admin.site.register(User, StaffAdmin)
 admin.site.register(Group, StaffGroupAdmin)
+admin.site.register(AccessAttempt, FailedLoginAdmin)
+admin.site.register(AccessLog, LoginAdmin)
+# Their own pages would show the keys of everybody's second factor.
+admin.site.unregister([TOTPDevice, StaticDevice])

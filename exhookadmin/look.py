@@ -27,6 +27,11 @@ def _page(title: str, icon: str, model: str) -> dict[str, Any]:
     }
 
 
+def colours_are_in_a_file(request: HttpRequest) -> dict[str, Any]:
+    """For unfold’s pages: no style element with colours, because colours.css has them."""
+    return {"colors": None}
+
+
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "ExHook Admin",
     "SITE_HEADER": "ExHook Admin",
@@ -37,23 +42,20 @@ UNFOLD: dict[str, Any] = {
         {"rel": "icon", "type": "image/svg+xml", "href": _static("exhookadmin/icon.svg")},
     ],
     "SHOW_BACK_BUTTON": True,
-    "STYLES": [_static("exhookadmin/admin.css"), _static("exhookadmin/console.css")],
-    "SCRIPTS": [_static("exhookadmin/times.js"), _static("exhookadmin/labels.js")],
-    "COLORS": {
-        "primary": {
-            "50": "oklch(98.4% .014 180.72)",
-            "100": "oklch(95.3% .051 180.801)",
-            "200": "oklch(91% .096 180.426)",
-            "300": "oklch(85.5% .138 181.071)",
-            "400": "oklch(77.7% .152 181.912)",
-            "500": "oklch(70.4% .14 182.503)",
-            "600": "oklch(52.5% .096 184.704)",
-            "700": "oklch(46.5% .084 186.391)",
-            "800": "oklch(40.2% .07 188.216)",
-            "900": "oklch(35.2% .059 188.416)",
-            "950": "oklch(25.7% .044 192.524)",
-        },
+    "STYLES": [
+        _static("exhookadmin/colours.css"),
+        _static("exhookadmin/admin.css"),
+        _static("exhookadmin/console.css"),
+    ],
+    "SCRIPTS": [
+        _static("exhookadmin/htmx.js"),
+        _static("exhookadmin/times.js"),
+        _static("exhookadmin/labels.js"),
+    ],
+    "ACCOUNT": {
+        "navigation": [{"title": "Second factor", "link": reverse_lazy("staff:second_factor")}],
     },
+    "GLOBAL_CALLBACK": "exhookadmin.look.colours_are_in_a_file",
     "SIDEBAR": {
         "navigation": [
             {
@@ -100,6 +102,8 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _page("Users", "badge", "auth_user"),
                     _page("User groups", "groups", "auth_group"),
+                    _page("Logins", "login", "axes_accesslog"),
+                    _page("Failed logins", "gpp_bad", "axes_accessattempt"),
                 ],
             },
         ],

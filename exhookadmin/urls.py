@@ -7,6 +7,7 @@ admin.autodiscover()
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
     path("admin/", include("exhookadmin.console.urls")),
+    path("admin/", include("exhookadmin.staff.urls")),
     path("admin/", admin.site.urls),
     path("api/", include("exhookadmin.api.urls")),
 ]

@@ -2,7 +2,7 @@
 
 from django.contrib.admin.views.decorators import staff_member_required
 from django.urls import include, path, re_path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
 from exhookadmin.api.audit import EventView, SessionView
@@ -30,7 +30,7 @@ urlpatterns = [
     path("v1/schema/", SpectacularAPIView.as_view(), name="schema"),
     path(
         "docs/",
-        staff_member_required(SpectacularSwaggerView.as_view(url_name="api:schema")),
+        staff_member_required(SpectacularSwaggerSplitView.as_view(url_name="api:schema")),
         name="docs",
     ),
     re_path("^v1/", Nothing.as_view(), name="nothing"),

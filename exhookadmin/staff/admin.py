@@ -2,25 +2,30 @@
 
 from typing import Any
 
+from axes.models import AccessAttempt, AccessLog
+from django.contrib import messages
 from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.forms import Form
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, render
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.safestring import SafeString
+from django_otp.plugins.otp_totp.models import TOTPDevice
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
-from unfold.decorators import display
+from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from audit.admin import ReadOnlyAdmin, to_the_second
 from audit.filters import ExactTextFilter, TimeRangeFilter
-from exhookadmin.staff import services
+from exhookadmin.staff import second_factor, services
 from exhookadmin.staff.history import history_of, lines
 from exhookadmin.staff.models import RecordedChange
 from exhookadmin.staff.permissions import SUPERUSER
@@ -102,6 +107,7 @@ KINDS = {
     "auth.group": "user group",
     "exhookadmin.apikey": "API key",
     "exhookadmin.enrolmentkey": "enrolment key",
+    "axes.accessattempt": "failed logins",
 }
 
 
@@ -155,7 +161,11 @@ class StaffAdmin(UserAdmin, HistoryAdmin):  # type: ignore[type-arg]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ("username", "first_name", "last_name", "email", "role_names", "is_active", "is_superuser")
+    list_display = (
+        "username", "first_name", "last_name", "email", "role_names", "second_factor", "is_active",
+        "is_superuser",
+    )  # fmt: skip
+    actions_detail = ("reset_second_factor",)
     list_filter = ("is_active", "is_superuser", "groups")
     add_fieldsets = (
         (
@@ -170,7 +180,36 @@ class StaffAdmin(UserAdmin, HistoryAdmin):  # type: ignore[type-arg]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         users: QuerySet[User] = super().get_queryset(request)
-        return users.prefetch_related("groups")
+        confirmed = TOTPDevice.objects.filter(user=OuterRef("pk"), confirmed=True)
+        return users.prefetch_related("groups").annotate(has_factor=Exists(confirmed))
+
+    @display(description="second factor", boolean=True)
+    def second_factor(self, user: Any) -> bool:
+        return bool(user.has_factor)
+
+    @action(description="Reset second factor", url_path="reset-second-factor", permissions=["reset"])
+    def reset_second_factor(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        user = get_object_or_404(User, pk=object_id)
+        if not self.has_change_permission(request, user):
+            raise PermissionDenied
+        url = reverse("admin:auth_user_change", args=[user.pk])
+        if request.method == "POST":
+            known = second_factor.reset(user)
+            words = "is forgotten" if known else "was not set up"
+            messages.success(request, f"The second factor of “{user}” {words}.")
+            return HttpResponseRedirect(url)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "original": user,
+            "title": "Reset second factor",
+            "user_url": url,
+        }
+        return render(request, "staff/reset_second_factor.html", context)
+
+    def has_reset_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        user = User.objects.filter(pk=object_id).first() if object_id else None
+        return self.has_change_permission(request, user)
 
     @display(description="groups")
     def role_names(self, user: User) -> str | None:
@@ -207,6 +246,45 @@ class StaffAdmin(UserAdmin, HistoryAdmin):  # type: ignore[type-arg]
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         services.delete_users(queryset)
+
+
+class FailedLoginAdmin(ReadOnlyAdmin):
+    """Names and addresses that failed lately. Deleting a row lets it try again at once."""
+
+    actions = []
+    list_display = ("attempt_time", "username", "ip_address", "failures_since_start")
+    list_filter = (("attempt_time", TimeRangeFilter),)
+    ordering = ("-attempt_time",)
+    sortable_by = ()
+    search_fields = ("username", "ip_address")
+    fields = ("attempt_time", "username", "ip_address", "user_agent", "failures_since_start")
+    nothing_yet_template = "staff/no_failed_logins.html"
+
+    def get_readonly_fields(self, request: HttpRequest, obj: AccessAttempt | None = None) -> tuple[str, ...]:
+        return self.fields
+
+    def has_delete_permission(self, request: HttpRequest, obj: AccessAttempt | None = None) -> bool:
+        return request.user.has_perm("axes.delete_accessattempt")
+
+    def delete_model(self, request: HttpRequest, obj: AccessAttempt) -> None:
+        services.forgive(AccessAttempt.objects.filter(pk=obj.pk))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[AccessAttempt]) -> None:
+        services.forgive(queryset)
+
+
+class LoginAdmin(ReadOnlyAdmin):
+    """Who logged in when, and from where."""
+
+    list_display = ("attempt_time", "username", "ip_address", "logout_time")
+    list_filter = (("attempt_time", TimeRangeFilter),)
+    ordering = ("-attempt_time", "-id")
+    sortable_by = ()
+    search_fields = ("username", "ip_address")
+    fields = ("attempt_time", "username", "ip_address", "user_agent", "logout_time")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: AccessLog | None = None) -> tuple[str, ...]:
+        return self.fields
 
 
 class StaffGroupAdmin(GroupAdmin, HistoryAdmin):

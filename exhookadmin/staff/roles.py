@@ -51,6 +51,8 @@ _ADMINISTER = (
     Grant("exhookadmin", ("view", *WRITE)),
     Grant("auth.user", ("view", *WRITE)),
     Grant("auth.group", ("view", *WRITE)),
+    Grant("axes.accessattempt", ("view", "delete")),
+    Grant("axes.accesslog", ("view",)),
 )
 
 ROLES: dict[str, tuple[Grant, ...]] = {

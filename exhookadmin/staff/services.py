@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 
+from axes.models import AccessAttempt
 from django.contrib.auth.models import Group, Permission, User
 from django.db import transaction
 from django.db.models import QuerySet
 
-from accounts.changes import announce
+from accounts.changes import Change, announce
 from exhookadmin.staff import states
 
 
@@ -32,6 +33,16 @@ def delete_users(users: QuerySet[User]) -> None:
     """Deletes staff; the history keeps their names."""
     announce([states.user_deletion(user) for user in users])
     users.delete()
+
+
+@transaction.atomic
+def forgive(attempts: QuerySet[AccessAttempt]) -> None:
+    """Forgets failed logins, so that whoever they locked out may try again."""
+    announce(
+        Change(states.ATTEMPT, one.pk, one.username or "", {"failures": one.failures_since_start}, None)
+        for one in attempts
+    )
+    attempts.delete()
 
 
 @transaction.atomic

@@ -9,6 +9,7 @@ from accounts.states import fields_of
 
 USER = "auth.user"
 GROUP = "auth.group"
+ATTEMPT = "axes.accessattempt"
 API_KEY = "exhookadmin.apikey"
 
 USER_FIELDS = ("username", "first_name", "last_name", "email", "is_active", "is_staff", "is_superuser")

@@ -76,4 +76,4 @@ def site(browser: Browser, live_server: Any, request: pytest.FixtureRequest) -> 
     site.page.wait_for_url("**/admin/")
     yield site
     context.close()
-    assert site.complaints == []
+    assert sorted(set(site.complaints)) == []

@@ -36,7 +36,7 @@ def sidebar(client: Client) -> list[str]:
 def test_the_sidebar_leads_to_everything(admin_client: Client) -> None:
     assert sidebar(admin_client) == [
         "Devices", "Groups", "Policies", "Sessions", "Broker nodes", "Audit log", "Explain", "Changes",
-        "API keys", "Enrolment keys", "Enrolments", "Users", "User groups",
+        "API keys", "Enrolment keys", "Enrolments", "Users", "User groups", "Logins", "Failed logins",
     ]  # fmt: skip
 
 
