@@ -90,6 +90,8 @@ def values(template: str) -> dict[str, Any]:
         "content_type_id": 1,
         "app_label": "accounts",
         "url": "nothing-like-it",
+        "format": "csv",
+        "number": 1,
     }
 
 
