@@ -26,8 +26,10 @@ def searches_for(user: Any) -> QuerySet[SavedSearch]:
 def save_search(user: Any, name: str, query: str, shared: bool) -> SavedSearch:
     """Keeps a search under a name, in the place of one’s own of the same name.
 
-    Raises ValidationError for a search that is none.
+    Raises ValidationError for a search that is none, and where the user may not share it with everybody.
     """
+    if shared and not user.has_perm("exhookadmin.add_savedsearch"):
+        raise ValidationError({"shared": "You may save searches for yourself, and not for everybody."})
     name = name.strip()
     if not name or len(name) > 100 or "\x00" in name:
         raise ValidationError({"name": "Give it a name of at most 100 characters."})

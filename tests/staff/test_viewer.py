@@ -26,12 +26,20 @@ from acl.models import Policy
 from audit.fact import Fact, Kind
 from audit.models import BrokerNode
 from audit.writer import write_facts
+from exhookadmin.console.models import SavedSearch
 from tests.staff.people import browser, member
 
 pytestmark = pytest.mark.django_db
 
-ONE_S_OWN = ("login/", "logout/", "password_change/", "password_change/done/")
-"""What everybody does with his own account, and nobody else's."""
+ONE_S_OWN = (
+    "login/",
+    "logout/",
+    "password_change/",
+    "password_change/done/",
+    "explorer/save/",
+    "explorer/forget/",
+)
+"""What everybody does with his own account and his own saved searches, and nobody else's."""
 NOT_COUNTED = "django_session"
 TYPED = {
     "username": "typed-anew", "name": "typed anew", "description": "typed anew", "label": "typed anew",
@@ -238,6 +246,18 @@ def test_a_viewer_sees_what_he_may_look_at_and_nothing_of_staff_and_keys() -> No
         "exhookadmin.recordedchange",
     }  # fmt: skip
     assert not {name for name in seen if name.startswith(("auth.", "axes.", "exhookadmin.api"))}
+
+
+def test_a_viewer_saves_searches_for_himself_alone() -> None:
+    user = member("viewer")
+    save = "/admin/explorer/save/"
+    search = {"name": "pump", "query": "device=pump-17"}
+    refused = browser(user).post(save, {**search, "shared": "on"}, follow=True)
+    assert "not for everybody" in refused.content.decode()
+    assert not SavedSearch.objects.exists()
+    assert 'name="shared"' not in refused.content.decode()
+    browser(user).post(save, search)
+    assert not SavedSearch.objects.get().shared
 
 
 def test_a_viewer_is_offered_nothing_to_press() -> None:
