@@ -1,22 +1,34 @@
 """A real browser on a real server. What no page may do is watched on every page of every test."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 PASSWORD = "correct horse battery staple"
+DESK: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
+DARK: dict[str, Any] = {**DESK, "color_scheme": "dark"}
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}}
+
+GRAVE = ("serious", "critical")
+"""What axe-core calls the violations that shut people out."""
+
+# On a busy machine a page may take its time; what never comes still ends a test.
+PATIENCE_MS = 30_000
 
 
 @pytest.fixture(scope="package")
 def browser(chromium_path: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
+        expect.set_options(timeout=PATIENCE_MS)
         browser = playwright.chromium.launch(executable_path=chromium_path, args=["--no-sandbox"])
         # Playwright's event loop lives in this thread; Django would refuse to query beside it.
         before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
@@ -29,7 +41,7 @@ def browser(chromium_path: str) -> Iterator[Browser]:
 
 @dataclass
 class Site:
-    """The site in a browser in which “admin” is logged in."""
+    """The site in a browser of somebody's own."""
 
     url: str
     context: BrowserContext
@@ -39,10 +51,34 @@ class Site:
     def open(self, path: str) -> None:
         self.page.goto(self.url + path)
 
+    def log_in(self, name: str, password: str) -> None:
+        """By the form, which whoever comes without a session is sent to."""
+        self.open("/")
+        self.page.fill("[name=username]", name)
+        self.page.fill("[name=password]", password)
+        self.page.click("[type=submit]")
+        self.page.wait_for_url("**/admin/")
+
+    def width_problems(self) -> list[str]:
+        """A page must not be wider than the window."""
+        wide, window = self.page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+        return [f"{self.page.url} scrolls sideways: {wide} of {window} pixels"] if wide > window else []
+
+    def barriers(self) -> list[str]:
+        """What axe-core finds on the page that shuts people out: rule, element, and what is wrong there."""
+        # Whatever still fades in would be measured half transparent.
+        self.page.evaluate("document.getAnimations().forEach(each => { try { each.finish() } catch {} })")
+        found = Axe().run(self.page).response["violations"]
+        return [
+            f"{self.page.url} {rule['id']} ({rule['impact']}): {node['html'][:200]} {node['failureSummary']}"
+            for rule in found
+            if rule["impact"] in GRAVE
+            for node in rule["nodes"]
+        ]
+
     def look(self, path: Path) -> None:
         """Takes a screenshot of a page that must not be wider than the window."""
-        wide, window = self.page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
-        assert wide <= window, f"{self.page.url} scrolls sideways: {wide} of {window} pixels"
+        assert self.width_problems() == []
         self.page.screenshot(path=path)
         assert path.stat().st_size > 5_000
 
@@ -55,25 +91,37 @@ class Site:
 
         def on_console(message: Any) -> None:
             if message.type in ("error", "warning"):
-                self.complaints.append(f"console: {message.text}")
+                self.complaints.append(f"{self.page.url} console: {message.text}")
 
         self.page.on("request", on_request)
         self.page.on("console", on_console)
-        self.page.on("pageerror", lambda error: self.complaints.append(f"script: {error}"))
+        self.page.on("pageerror", lambda error: self.complaints.append(f"{self.page.url} script: {error}"))
+
+
+Visit = Callable[..., AbstractContextManager[Site]]
 
 
 @pytest.fixture
-def site(browser: Browser, live_server: Any, request: pytest.FixtureRequest) -> Iterator[Site]:
-    """Parametrize it indirectly with options of the browser’s context, such as its window."""
+def visit(browser: Browser, live_server: Any) -> Visit:
+    """Opens a browser of somebody's own, nobody logged in; takes options of the browser's context."""
+
+    @contextmanager
+    def visiting(**options: Any) -> Iterator[Site]:
+        context = browser.new_context(**(options or DESK))
+        context.set_default_timeout(PATIENCE_MS)
+        site = Site(live_server.url, context, context.new_page())
+        site.watch()
+        yield site
+        context.close()
+        assert sorted(set(site.complaints)) == []
+
+    return visiting
+
+
+@pytest.fixture
+def site(visit: Visit, request: pytest.FixtureRequest) -> Iterator[Site]:
+    """“admin” is logged in. Parametrize it indirectly with options of the browser’s context."""
     User.objects.create_superuser("admin", password=PASSWORD)
-    context = browser.new_context(**getattr(request, "param", {"viewport": {"width": 1366, "height": 900}}))
-    site = Site(live_server.url, context, context.new_page())
-    site.watch()
-    site.open("/admin/")
-    site.page.fill("[name=username]", "admin")
-    site.page.fill("[name=password]", PASSWORD)
-    site.page.click("[type=submit]")
-    site.page.wait_for_url("**/admin/")
-    yield site
-    context.close()
-    assert sorted(set(site.complaints)) == []
+    with visit(**getattr(request, "param", DESK)) as site:
+        site.log_in("admin", PASSWORD)
+        yield site

@@ -11,12 +11,9 @@ from acl import services
 from acl.models import Policy, Rule
 from audit.fact import Fact, Kind
 from audit.writer import write_facts
-from tests.browser.conftest import Site
+from tests.browser.conftest import DARK, PHONE, Site
 
 pytestmark = pytest.mark.browser
-
-PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}}
-DARK: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"}
 
 
 def denied_publish() -> tuple[Device, Policy]:
