@@ -38,6 +38,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_SUBHEADER": "Who may connect, and do what",
     "SITE_SYMBOL": "hub",
     "SITE_URL": None,
+    "DASHBOARD_CALLBACK": "exhookadmin.console.dashboard.dashboard",
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": _static("exhookadmin/icon.svg")},
     ],
