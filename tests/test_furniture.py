@@ -144,3 +144,15 @@ def test_a_host_or_path_is_found(line: str) -> None:
 @pytest.mark.parametrize("line", ["topic devices/home/1", "https://example.org/home/ann/", "/tmpfiles.d/x"])
 def test_what_only_looks_like_one_passes(line: str) -> None:
     assert offences(line) == []
+
+
+def test_every_block_of_a_style_sheet_is_closed() -> None:
+    """A browser takes what follows an open block for a part of it, and says nothing."""
+    sheets = [*ROOT.glob("exhookadmin/static/**/*.css")]
+    assert sheets
+    for sheet in sheets:
+        depth = 0
+        for number, line in enumerate(sheet.read_text().splitlines(), start=1):
+            assert not (line.startswith("/*") and depth), f"{sheet.name}, line {number}: a block is open"
+            depth += line.count("{") - line.count("}")
+        assert depth == 0, sheet.name

@@ -119,8 +119,8 @@ def _never_asked(figures: Figures) -> Iterator[Caution]:
             "Logins arrive, but questions about topics never do: EMQX’s file source answers first",
             f"{admitted:,.0f} logins were admitted since the endpoint was started, and EMQX asked about no "
             "publish or subscription: no rule here is in force. On EMQX 5 and 6: under Access Control → "
-            "Authorization delete the “File” source (its acl.conf ends in “allow all”), and under Settings "
-            "set “No match” to deny. On 4.x: remove “{allow, all}.” from etc/acl.conf.",
+            "Authorization switch off “File” (its acl.conf ends in “allow all”), and under Settings set “No "
+            "match” to deny. On 4.x: remove “{allow, all}.” from etc/acl.conf.",
             True,
         )
 
