@@ -4,7 +4,7 @@ Each of them raises NotAllowed, having changed nothing, where the current actor 
 `accounts.changes`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from django.db import models, transaction
@@ -43,6 +43,29 @@ def attach_policies(device: Device, policies: Iterable[Policy]) -> None:
     policies = list(policies)
     announce([states.attachment(device, policies)])
     device.policies.set(policies)
+
+
+@transaction.atomic
+def set_attachments(wanted: Sequence[tuple[Device, Collection[Policy]]]) -> None:
+    """Attaches exactly these policies to each device, many devices at once."""
+    attached = Policy.devices.through
+    target = {(device.pk, policy.pk) for device, policies in wanted for policy in policies}
+    rows = attached.objects.filter(device__in=[device for device, _ in wanted]).select_related("policy")
+    present = {(row.device_id, row.policy_id): row.pk for row in rows}
+    former: dict[int, set[str]] = {}
+    for row in rows:
+        former.setdefault(row.device_id, set()).add(row.policy.name)
+    changes = [
+        states.attachments(device, former.get(device.pk, ()), [policy.name for policy in policies])
+        for device, policies in wanted
+    ]
+    gone = [pk for pair, pk in present.items() if pair not in target]
+    if gone:
+        attached.objects.filter(pk__in=gone).delete()
+    attached.objects.bulk_create(
+        [attached(device_id=device, policy_id=policy) for device, policy in sorted(target - present.keys())]
+    )
+    announce(changes)
 
 
 def create_policy(

@@ -34,10 +34,21 @@ def policy_change(
 
 def attachment(device: Device, policies: Iterable[Policy]) -> Change:
     """From the policies that are attached to the device itself to these."""
+    return attachments(
+        device, device.policies.values_list("name", flat=True), [policy.name for policy in policies]
+    )
+
+
+def attachments(device: Device, before: Iterable[str], after: Iterable[str]) -> Change:
+    """The same of policies by their names."""
     same = fields_of(device, ("enabled", "superuser"))
-    before = same | {"policies": frozenset(device.policies.values_list("name", flat=True))}
-    after = same | {"policies": frozenset(policy.name for policy in policies)}
-    return Change(DEVICE, device.pk, device.username, before, after)
+    return Change(
+        DEVICE,
+        device.pk,
+        device.username,
+        {**same, "policies": frozenset(before)},
+        {**same, "policies": frozenset(after)},
+    )
 
 
 def policy_deletion(policy: Policy) -> Change:

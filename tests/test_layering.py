@@ -21,6 +21,14 @@ CORES = {
         "exhookadmin.fleet.records",
         "exhookadmin.fleet.formats",
     ),
+    "exhookadmin.fleet.writing": (
+        "accounts.core",
+        "acl.core",
+        "accounts.stored_hashes",
+        "exhookadmin.fleet.records",
+        "exhookadmin.fleet.formats",
+        "exhookadmin.fleet.writing",
+    ),
 }
 KNOWS = {
     "accounts": {"accounts"},

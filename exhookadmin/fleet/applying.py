@@ -69,7 +69,7 @@ class Applying:
         return noted_by(self.list_name) | Q(policy__name__in=self.described)
 
     def _devices(self, records: Sequence[DeviceRecord]) -> Iterator[Told]:
-        planned = plan_devices(records)
+        planned = plan_devices(records, () if self.store else self.described)
         if self.store:
             store_devices(planned)
         lists: dict[str, dict[Owner, Sequence[RuleRecord]]] = {}
@@ -78,7 +78,7 @@ class Applying:
                 owner = Owner(device_id=plan.device.pk)
                 lists.setdefault(plan.record.list_name, {})[owner] = plan.record.rules
         for name, by_owner in lists.items():
-            outcomes = complete_lists(by_owner.items(), _of_list(name), store=self.store)
+            outcomes = complete_lists(by_owner.items(), _of_list(name), exact=not name, store=self.store)
             for plan in planned:
                 plan.rules_change |= outcomes.get(Owner(device_id=plan.device.pk)) == Outcome.UPDATED
         for plan in planned:
@@ -110,7 +110,9 @@ class Applying:
                     yield from self._rules(one.instead)
         for name, by_owner in lists.items():
             self._make_everyones([Owned(rule, owner) for owner, rules in by_owner.items() for rule in rules])
-            for owner, outcome in complete_lists(by_owner.items(), _of_list(name), store=self.store).items():
+            for owner, outcome in complete_lists(
+                by_owner.items(), _of_list(name), exact=not name, store=self.store
+            ).items():
                 yield Told(lines[owner].line, f"rules of {lines[owner].subject}", outcome)
 
     def _owners_of(self, record: SubjectRules) -> list[Owner]:

@@ -1,6 +1,6 @@
 """A batch of devices of a file, compared with the database and stored: upsert by username."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from os import cpu_count
@@ -9,10 +9,13 @@ from django.core.exceptions import ValidationError
 from django.utils.crypto import salted_hmac
 
 from accounts import services
+from accounts.core.text import quoted
 from accounts.models import Credential, Device
 from accounts.passwords import encode_password
+from acl import services as acl_services
 from exhookadmin.fleet.outcomes import Outcome, Told
 from exhookadmin.fleet.records import CredentialRecord, DeviceRecord
+from exhookadmin.fleet.rule_batches import policies_named
 
 TAG_CHARACTERS = 12
 
@@ -26,6 +29,7 @@ class PlannedDevice:
     is_new: bool
     changed: set[str] = field(default_factory=set)
     groups_change: bool = False
+    policies_change: bool = False
     rules_change: bool = False
     new_credentials: list[tuple[Credential, str]] = field(default_factory=list)
     """With the password to hash, where there is no stored form yet."""
@@ -41,6 +45,7 @@ class PlannedDevice:
         elif (
             self.changed
             or self.groups_change
+            or self.policies_change
             or self.rules_change
             or self.new_credentials
             or self.changed_credentials
@@ -50,13 +55,19 @@ class PlannedDevice:
         return Told(self.record.line, self.record.username, outcome, wrong, " ".join(texts))
 
 
-def plan_devices(records: Sequence[DeviceRecord]) -> list[PlannedDevice]:
-    """Compares with what is stored; changes nothing. Costs a fixed number of queries."""
+def plan_devices(records: Sequence[DeviceRecord], to_come: Collection[str] = ()) -> list[PlannedDevice]:
+    """Compares with what is stored; changes nothing. Costs a fixed number of queries.
+
+    ``to_come`` are policies that will be there although they are not yet, as in a dry run.
+    """
     usernames = [record.username for record in records]
     stored = {
         device.username: device
-        for device in Device.objects.filter(username__in=usernames).prefetch_related("credentials", "groups")
+        for device in Device.objects.filter(username__in=usernames).prefetch_related(
+            "credentials", "groups", "policies"
+        )
     }
+    known = set(policies_named({name for one in records for name in one.policies or ()})) | set(to_come)
     planned, before = [], []
     for record in records:
         device = stored.get(record.username)
@@ -73,6 +84,7 @@ def plan_devices(records: Sequence[DeviceRecord]) -> list[PlannedDevice]:
         if not plan.problems:
             plan.changed = {name for name, value in old.items() if getattr(plan.device, name) != value}
             _plan_groups(plan)
+            _plan_policies(plan, known)
             _plan_credentials(plan)
     return planned
 
@@ -86,6 +98,17 @@ def _plan_groups(plan: PlannedDevice) -> None:
         return
     present = set() if plan.is_new else {group.name for group in plan.device.groups.all()}
     plan.groups_change = present != set(plan.record.groups)
+
+
+def _plan_policies(plan: PlannedDevice, known: Collection[str]) -> None:
+    if plan.record.policies is None:
+        return
+    missing = [name for name in plan.record.policies if name not in known]
+    if missing:
+        # Without a policy that denies, the device could do more than the file says.
+        plan.problems = {"policies": [f"There is no policy {quoted(missing[0])}: put it before its devices."]}
+    present = set() if plan.is_new else {policy.name for policy in plan.device.policies.all()}
+    plan.policies_change = present != set(plan.record.policies)
 
 
 def _plan_credentials(plan: PlannedDevice) -> None:
@@ -111,7 +134,11 @@ def _plan_credential(plan: PlannedDevice, given: CredentialRecord, present: list
             return
         former = next((one for one in present if one.label.startswith(stem)), None)
     else:
-        former = next((one for one in present if one.encoded == given.encoded), None)
+        alike = [one for one in present if one.encoded == given.encoded]
+        former = next((one for one in alike if one.label == label), alike[0] if alike else None)
+    if former is not None:
+        # Each stands for one of the file: the same hash may be there twice.
+        present.remove(former)
     values = {"label": label, "enabled": given.enabled, "expires_at": given.expires_at}
     credential = former or Credential(device=plan.device, kind=given.kind.value)
     before = {name: getattr(credential, name) for name in ("encoded", *values)}
@@ -153,6 +180,12 @@ def store_devices(planned: Iterable[PlannedDevice]) -> None:
         groups = services.groups_named({name for plan in regrouped for name in plan.record.groups or ()})
         services.set_memberships(
             [(plan.device, [groups[name] for name in plan.record.groups or ()]) for plan in regrouped]
+        )
+    attached = [plan for plan in usable if plan.policies_change]
+    if attached:
+        policies = policies_named({name for plan in attached for name in plan.record.policies or ()})
+        acl_services.set_attachments(
+            [(plan.device, [policies[name] for name in plan.record.policies or ()]) for plan in attached]
         )
 
 

@@ -77,7 +77,7 @@ def import_fleet(
         applying = Applying(kept, options.name, store=not choices.dry_run)
         records = _records(format_, stream, options, choices)
         if choices.dry_run:
-            _compare(applying, records, report, progress, total)
+            _compare(format_, applying, records, report, progress, total)
             return
         run, _ = ImportRun.objects.get_or_create(
             key=key, finished_at=None, defaults={"format": format_name, "file_name": options.name}
@@ -185,7 +185,8 @@ def _unstorable(record: Record) -> Iterator[Finding]:
     rules: tuple[RuleRecord, ...] = ()
     match record:
         case DeviceRecord():
-            names, rules = record.groups or (), record.rules or ()
+            names = (*(record.groups or ()), *(record.policies or ()))
+            rules = record.rules or ()
         case GroupRecord():
             names = (record.name,)
         case PolicyRecord():
@@ -220,7 +221,12 @@ def _records(format_: Format, stream: BinaryIO, options: Options, choices: Choic
 
 
 def _compare(
-    applying: Applying, records: Iterator[Record], report: Report, progress: Progress, total: int
+    format_: Format,
+    applying: Applying,
+    records: Iterator[Record],
+    report: Report,
+    progress: Progress,
+    total: int,
 ) -> None:
     done = 0
     while batch := list(islice(records, BATCH)):
@@ -228,8 +234,9 @@ def _compare(
             report.told(told)
         done += len(batch)
         progress("comparing", done, total)
-    for told in applying.end():
-        report.told(told)
+    if format_.whole:
+        for told in applying.end():
+            report.told(told)
 
 
 def _store(

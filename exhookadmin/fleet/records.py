@@ -94,6 +94,8 @@ class DeviceRecord:
     """What the notes of its rules begin with; empty where these are all the rules that the device has."""
     must_exist: bool = False
     """True for a file that speaks about devices without being able to make one."""
+    policies: tuple[str, ...] | None = None
+    """Exactly those attached to the device itself; None leaves them as they are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,10 @@ def remove_others(mine: QuerySet[Rule], scratch: Scratch, *, store: bool) -> int
     return removed
 
 
+def _told_apart(rule: RuleRecord, owner: Owner, exact: bool) -> tuple[Key, str]:
+    return key_of(rule, owner), rule.note if exact else ""
+
+
 def _rows(wanted: Sequence[Owned], policies: dict[str, Policy]) -> list[Rule]:
     devices = Device.objects.in_bulk({one.owner.device_id for one in wanted} - {None}) if wanted else {}
     return [_row(one, policies, devices) for one in wanted]
@@ -128,22 +132,30 @@ def _row(one: Owned, policies: dict[str, Policy], devices: dict[int, Device]) ->
 
 
 def complete_lists(
-    lists: Iterable[tuple[Owner, Sequence[RuleRecord]]], mine: Q, *, store: bool
+    lists: Iterable[tuple[Owner, Sequence[RuleRecord]]], mine: Q, *, exact: bool, store: bool
 ) -> dict[Owner, Outcome]:
-    """Makes each owner's rules, as far as they are ``mine``, exactly these. To be called in a transaction."""
-    wanted = {owner: [(key_of(rule, owner), rule) for rule in rules] for owner, rules in lists}
+    """Makes each owner's rules, as far as they are ``mine``, exactly these. To be called in a transaction.
+
+    ``exact`` also tells apart rules that differ in their notes only, and keeps repeated ones, as a
+    backup must.
+    """
+    wanted = {owner: [(_told_apart(rule, owner, exact), rule) for rule in rules] for owner, rules in lists}
     policies = policies_named({owner.policy for owner in wanted if owner.policy is not None})
     names = {policy.pk: name for name, policy in policies.items()}
     devices = {owner.device_id for owner in wanted} - {None}
-    present: dict[Owner, dict[Key, list[int]]] = {owner: {} for owner in wanted}
-    for row in Rule.objects.filter(mine).filter(Q(policy__in=names) | Q(device__in=devices)):
+    present: dict[Owner, dict[tuple[Key, str], list[int]]] = {owner: {} for owner in wanted}
+    for row in Rule.objects.filter(mine).filter(Q(policy__in=names) | Q(device__in=devices)).order_by("pk"):
         key = stored_key(row, names)
-        present[key[0]].setdefault(key, []).append(row.pk)
+        present[key[0]].setdefault((key, row.note if exact else ""), []).append(row.pk)
     new, gone, outcomes = list[Owned](), list[int](), {}
     for owner, rules in wanted.items():
-        keys = dict(rules)
-        missing = [Owned(rule, owner) for key, rule in keys.items() if key not in present[owner]]
-        surplus = [pk for key, pks in present[owner].items() for pk in (pks if key not in keys else pks[1:])]
+        asked = Counter(key for key, _ in rules) if exact else Counter(dict.fromkeys(dict(rules), 1))
+        missing = []
+        for apart, rule in rules if exact else dict(rules).items():
+            if asked[apart] > len(present[owner].get(apart, ())):
+                asked[apart] -= 1
+                missing.append(Owned(rule, owner))
+        surplus = [pk for apart, pks in present[owner].items() for pk in pks[asked[apart] :]]
         outcomes[owner] = Outcome.UPDATED if missing or surplus else Outcome.UNCHANGED
         new += missing
         gone += surplus

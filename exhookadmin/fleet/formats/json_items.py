@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from accounts.core.text import quoted
 from exhookadmin.fleet.formats.malformed import Malformed
-from exhookadmin.fleet.formats.text_lines import text_lines, without_mark
+from exhookadmin.fleet.formats.text_lines import LINE_BYTES, text_lines, without_mark
 
 CHUNK_BYTES = 64 * 1024
 ITEM_CHARACTERS = 4 * 1024 * 1024
@@ -62,9 +62,9 @@ def json_items(stream: BinaryIO) -> Iterator[Item]:
         raise Malformed(text.line, "there is something after the end of the JSON document")
 
 
-def json_lines(stream: BinaryIO) -> Iterator[Item]:
+def json_lines(stream: BinaryIO, longest: int = LINE_BYTES) -> Iterator[Item]:
     """One JSON object a line; empty lines are skipped. Raises Malformed."""
-    for line, text in text_lines(stream):
+    for line, text in text_lines(stream, longest):
         if not text.strip():
             continue
         value, end = _decode(text, 0, partial(_same, line))

@@ -2,12 +2,14 @@
 
     {"type": "group", "name": …, "description": …}
     {"type": "policy", "name": …, "description": …, "enabled": …, "everyone": …, "groups": […], "rules": […]}
-    {"type": "device", "username": …, …, "attributes": {…}, "groups": […], "credentials": […], "rules": […]}
+    {"type": "device", "username": …, …, "attributes": {…}, "groups": […], "policies": […],
+     "credentials": […], "rules": […]}
 
-A member that is missing leaves the field as it is. A rule has ``effect``, ``action``, ``topic_filter`` and
-perhaps ``literal``, ``networks``, ``priority``, ``enabled``, ``note``. A credential has ``kind``,
-``encoded`` or ``password``, and perhaps ``label``, ``enabled``, ``expires_at``. Unlike in the lists of
-other brokers a rule's order is its priority.
+A member that is missing leaves the field as it is. ``policies`` are those attached to the device itself,
+which are there already or stand before it in the file. A rule has ``effect``, ``action``,
+``topic_filter`` and perhaps ``literal``, ``networks``, ``priority``, ``enabled``, ``note``. A credential
+has ``kind``, ``encoded`` or ``password``, and perhaps ``label``, ``enabled``, ``expires_at``. Unlike in the
+lists of other brokers a rule's order is its priority.
 """
 
 from collections.abc import Iterator, Mapping
@@ -45,10 +47,12 @@ from exhookadmin.fleet.records import (
 )
 
 TYPES = ("group", "policy", "device")
+LONGEST_LINE = 16 * 1024 * 1024
+"""In bytes: a policy stands on one line with all its rules, and ten thousand of them are some megabytes."""
 _TEXTS = ("description", "client_id_binding", "client_id", "certificate_cn")
 _BOOLEANS = ("enabled", "superuser", "credential_required")
 _MOMENTS = ("valid_from", "valid_until")
-_LISTS = ("networks", "groups", "credentials", "rules")
+_LISTS = ("networks", "groups", "policies", "credentials", "rules")
 _DEVICE = ("type", "username", *_TEXTS, *_BOOLEANS, *_MOMENTS, "attributes", *_LISTS)
 _POLICY = ("type", "name", "description", "enabled", "everyone", "groups", "devices", "rules")
 _RULE = ("effect", "action", "topic_filter", "literal", "networks", "priority", "enabled", "note")
@@ -57,7 +61,7 @@ _CREDENTIAL = ("kind", "encoded", "password", "label", "enabled", "expires_at")
 
 def read_own_lines(stream: BinaryIO, options: Options) -> Iterator[Read]:
     """Raises Malformed."""
-    for item in json_lines(stream):
+    for item in json_lines(stream, LONGEST_LINE):
         line, value = item.line, item.value
         match one_of(required_text(value, "type", line), TYPES, line, "type"):
             case "group":
@@ -101,7 +105,8 @@ def _device(line: int, value: Mapping[str, Any]) -> Read:
     except _Refused as refused:
         return Finding(Kind.REFUSED, line, refused.field, refused.reason)
     rules = _rules(line, value, Subject(username=username)) if "rules" in value else None
-    return DeviceRecord(line, username, values, _names(value, "groups", line), credentials, rules)
+    groups, policies = _names(value, "groups", line), _names(value, "policies", line)
+    return DeviceRecord(line, username, values, groups, credentials, rules, policies=policies)
 
 
 class _Refused(Exception):

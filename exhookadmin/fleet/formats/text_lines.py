@@ -19,16 +19,16 @@ _FOREIGN_MARKS = {
 }
 
 
-def text_lines(stream: BinaryIO) -> Iterator[tuple[int, str]]:
+def text_lines(stream: BinaryIO, longest: int = LINE_BYTES) -> Iterator[tuple[int, str]]:
     """Each line with its number and without its end. A byte order mark is skipped.
 
-    Raises Malformed for what is not UTF-8, holds NUL, or is longer than ``LINE_BYTES``.
+    Raises Malformed for what is not UTF-8, holds NUL, or is longer than ``longest`` bytes.
     """
     number = 0
-    while raw := stream.readline(LINE_BYTES + 1):
+    while raw := stream.readline(longest + 1):
         number += 1
-        if len(raw) > LINE_BYTES:
-            raise Malformed(number, f"the line is longer than {LINE_BYTES:,} bytes")
+        if len(raw) > longest:
+            raise Malformed(number, f"the line is longer than {longest:,} bytes")
         if number == 1:
             raw = without_mark(raw)
         yield number, decoded(raw, number).rstrip("\r\n")
