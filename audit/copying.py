@@ -66,6 +66,31 @@ def copy_line(values: Values) -> str:
     return "\t".join([_encoders[type(value)](value) for value in values]) + "\n"
 
 
+def copy_lines(rows: Sequence[Values]) -> str:
+    """All their lines, twice as fast where nothing needs an escape, as nearly always."""
+    encoders = _encoders
+    # NUL, which no text can hold, stands for NULL until it is certain that nothing else has a backslash.
+    lines = [
+        "\t".join(
+            [
+                value if type(value) is str else "\0" if value is None else encoders[type(value)](value)
+                for value in row
+            ]
+        )
+        for row in rows
+    ]
+    text = "\n".join([*lines, ""])
+    if (
+        "\\" in text
+        or "\r" in text
+        or text.count("\n") != len(rows)
+        or text.count("\t") != sum([len(row) - 1 for row in rows])
+        or text.count("\0") != sum([row.count(None) for row in rows])
+    ):
+        return "".join([copy_line(row) for row in rows])
+    return text.replace("\0", r"\N")
+
+
 def _text(text: str) -> str:
     return _special.sub(_escape, text) if _special.search(text) else text
 
@@ -98,7 +123,7 @@ _encoders = _Encoders(
 
 
 def _copy(table: str, columns: Sequence[str], rows: Sequence[Values]) -> None:
-    lines = "".join([copy_line(row) for row in rows]).encode()
+    lines = copy_lines(rows).encode()
     with connection.cursor() as cursor, connection.wrap_database_errors:
         cursor.cursor.copy_expert(
             f"COPY {table} ({', '.join(columns)}) FROM STDIN", io.BytesIO(lines), READ_BYTES

@@ -12,7 +12,7 @@ from django.db import DatabaseError, IntegrityError, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from audit.copying import Values, copy_line, insert_events, insert_new_events
+from audit.copying import Values, copy_line, copy_lines, insert_events, insert_new_events
 from audit.fact import Fact, Kind
 from audit.folding import Row
 from audit.models import Event
@@ -139,3 +139,10 @@ class Word(StrEnum):
 )
 def test_a_value_in_a_line(value: object, text: str):
     assert copy_line([value, "next"]) == f"{text}\tnext\n"
+    plain = [["a", None, 1], ["b", False, ""]]
+    assert copy_lines([*plain, [value, "next"]]) == f"a\t\\N\t1\nb\tf\t\n{text}\tnext\n"
+
+
+@given(st.lists(st.lists(st.none() | st.booleans() | st.integers() | texts | st.just("\0"))))
+def test_many_lines_are_each_line(rows: list[list[object]]):
+    assert copy_lines(rows) == "".join(copy_line(row) for row in rows)
