@@ -5,6 +5,7 @@ end, so that a spool written before an upgrade can be read after it.
 """
 
 import json
+from collections.abc import Callable
 from operator import attrgetter
 from uuid import UUID
 
@@ -20,6 +21,7 @@ FIELDS = (
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 _decode = json.JSONDecoder().raw_decode
 _values = attrgetter(*FIELDS)
+_fact: Callable[..., Fact] = Fact
 
 
 class BadRecord(ValueError):
@@ -39,6 +41,6 @@ def decode(record: bytes) -> Fact:
         if end != len(text):
             raise BadRecord("there is more than one record")
         # By place: FIELDS are a fact's own, in their order. A later version's are at the end.
-        return Fact(Kind(kind), *values[: len(FIELDS) - 1], id=UUID(int=int(event, 16)))
+        return _fact(Kind(kind), *values[: len(FIELDS) - 1], id=UUID(int=int(event, 16)))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise BadRecord(str(error)) from error

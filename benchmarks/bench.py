@@ -20,8 +20,8 @@ class Plan:
 
     ``transports`` are those of the measurements that take long; ``seconds`` is what one run
     takes; ``pumps`` devices are connected; ``newcomers`` are there to connect for the first
-    time, ``first_logins`` of them in a run. After a storm nothing of it is left when
-    ``calm_seconds`` have passed.
+    time, ``first_logins`` of them in a run. ``facts`` are written in a run, and ``hooks``
+    called. After a storm nothing of it is left when ``calm_seconds`` have passed.
     """
 
     transports: tuple[Transport, ...]
@@ -38,6 +38,9 @@ class Plan:
     multitude: int
     cached_devices: int
     changes: int
+    facts: int
+    hooks: int
+    waiting_facts: int
     short_log: int
     long_log: int
 
@@ -57,6 +60,9 @@ FULL = Plan(
     multitude=1_000_000,
     cached_devices=100_000,
     changes=200,
+    facts=50_000,
+    hooks=10_000,
+    waiting_facts=1_000_000,
     short_log=10_000,
     long_log=10_000_000,
 )
@@ -75,6 +81,9 @@ QUICK = Plan(
     multitude=20_000,
     cached_devices=5_000,
     changes=10,
+    facts=10_000,
+    hooks=2_000,
+    waiting_facts=50_000,
     short_log=10_000,
     long_log=200_000,
 )
@@ -94,6 +103,9 @@ TINY = Plan(
     multitude=300,
     cached_devices=200,
     changes=4,
+    facts=100,
+    hooks=40,
+    waiting_facts=500,
     short_log=200,
     long_log=2_000,
 )

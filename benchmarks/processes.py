@@ -34,7 +34,7 @@ class Child:
 
     def cpu_seconds(self) -> float:
         """CPU time of the process and its living descendants so far."""
-        return sum(_cpu_seconds(pid) for pid in family(self.process.pid))
+        return sum(cpu_seconds_of(pid) for pid in family(self.process.pid))
 
     def memory_bytes(self) -> int:
         """Resident memory of the process alone."""
@@ -156,7 +156,8 @@ def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds_of(pid: int) -> float:
+    """CPU time of one process so far; 0 when it is gone."""
     try:
         # The command's name, in brackets, may hold blanks.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

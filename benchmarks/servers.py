@@ -32,6 +32,12 @@ class Servers:
         command = [sys.executable, "-m", "exhookadmin.exhook.worker", HOST, "0"]
         return self._start(command, f"endpoint-{transport}", environment, cores)
 
+    def unrecorded(self, database: Database, transport: Transport) -> Child:
+        """One worker of ours that makes its facts and lets go of them."""
+        environment = {**database.environment, "EXHOOK_TRANSPORT": transport}
+        command = [sys.executable, "-m", "benchmarks.unrecorded", HOST, "0"]
+        return self._start(command, f"unrecorded-{transport}", environment)
+
     def supervised(
         self, database: Database, transport: Transport, workers: int, cores: Sequence[int]
     ) -> Child:

@@ -11,6 +11,7 @@ from benchmarks.measurements import (
     fleet_size,
     hooks,
     logins,
+    recording,
     rules,
     storm,
     workers,
@@ -24,6 +25,7 @@ MEASUREMENTS: Mapping[str, Callable[[Bench], list[Figure]]] = {
     "fleet-size": fleet_size.measure,
     "workers": workers.measure,
     "changes": changes.measure,
+    "recording": recording.measure,
     "explorer": explorer.measure,
     "hooks": hooks.measure,
 }

@@ -139,7 +139,7 @@ class Word(StrEnum):
 )
 def test_a_value_in_a_line(value: object, text: str):
     assert copy_line([value, "next"]) == f"{text}\tnext\n"
-    plain = [["a", None, 1], ["b", False, ""]]
+    plain: list[list[object]] = [["a", None, 1], ["b", False, ""]]
     assert copy_lines([*plain, [value, "next"]]) == f"a\t\\N\t1\nb\tf\t\n{text}\tnext\n"
 
 
