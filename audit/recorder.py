@@ -28,7 +28,7 @@ from audit.writer import AWAY, Database
 logger = logging.getLogger(__name__)
 
 BATCH_FACTS = 5000
-"""Only while facts pile up: usually a batch is what came in ``BATCH_SECONDS``."""
+"""When facts have piled up and none is coming in: usually a batch is what came in ``BATCH_SECONDS``."""
 BATCH_BYTES = 2 * 1024 * 1024
 BATCH_SECONDS = 0.1
 TIDY_SECONDS = 24 * 3600.0
@@ -37,8 +37,12 @@ ORPHAN_SECONDS = 5.0
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
 RETRY_SECONDS_CLOSING = 0.2
 
-# So few that waiting for more is worth it.
+# So few that waiting for more is worth it, and that whoever waits for this process waits briefly.
 LITTLE = 1000
+# How much of a processor the writer takes while facts come in: hooks are answered first, and the
+# spool waits. Not when it has come to this part of its limit: then room is worth more.
+SHARE = 0.2
+PATIENT_UNTIL = 0.25
 
 
 class Store(Protocol):
@@ -85,6 +89,8 @@ class Recorder:
         self._reader = SpoolReader(
             self._spool.directory, self._spool.settled, self._spool.delete, self._set_aside
         )
+        self._limit_bytes = limit_bytes
+        self._busy = False
         self._orphan: Orphan | None = None
         self._no_orphans_until = 0.0
         # Not to be looked at again: names are never given twice.
@@ -173,6 +179,7 @@ class Recorder:
         failures_in_a_row = 0
         while time.monotonic() <= self._close_at:
             moved = 0
+            taken, spent = self.taken, time.thread_time()
             try:
                 moved = self._move(self._reader)
                 if self._closing.is_set():
@@ -189,8 +196,12 @@ class Recorder:
                 logger.exception("the audit spool cannot be moved on, it will be tried again")
             if failures_in_a_row:
                 self._nap(RETRY_SECONDS[min(failures_in_a_row, len(RETRY_SECONDS)) - 1])
-            elif moved < LITTLE:
-                self._nap(BATCH_SECONDS)
+            else:
+                self._busy = self.taken > taken and self._spool.size < self._limit_bytes * PATIENT_UNTIL
+                pause = (time.thread_time() - spent) * (1 / SHARE - 1) if self._busy else 0.0
+                if moved < LITTLE:
+                    pause = max(pause, BATCH_SECONDS)
+                self._nap(pause)
         self._end_spool()
         connection.close()
 
@@ -218,6 +229,8 @@ class Recorder:
             self._tidy_at = now + TIDY_SECONDS
 
     def _nap(self, seconds: float) -> None:
+        if seconds <= 0:
+            return
         if self._closing.is_set():
             time.sleep(min(seconds, RETRY_SECONDS_CLOSING))
         else:
@@ -228,7 +241,7 @@ class Recorder:
         before = reader.released
         if reader.doubtful:
             self.written += reader.resume(self._position(reader.spool))
-        count = len(reader.take(BATCH_FACTS, BATCH_BYTES))
+        count = len(reader.take(LITTLE if self._busy else BATCH_FACTS, BATCH_BYTES))
         if (count or reader.unstored) and not self._deal_with(reader, count):
             raise DatabaseAway
         return reader.released - before

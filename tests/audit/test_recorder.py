@@ -17,7 +17,7 @@ from audit.codec import encode
 from audit.dead_letters import NEWER, DeadLetters
 from audit.fact import Fact, Kind
 from audit.models import Event, Session, SpoolPosition
-from audit.recorder import BATCH_FACTS, Recorder
+from audit.recorder import BATCH_FACTS, LITTLE, SHARE, Recorder
 from audit.spool import HEADER, adopt, spools
 from audit.spool_reader import Move
 from audit.writer import Database, write_facts
@@ -470,6 +470,46 @@ def test_its_own_facts_do_not_wait_for_all_that_was_left_behind(tmp_path: Path):
     assert until(lambda: recorder.adopted == 5_000)
     recorder.close(SECONDS)
     assert own in batches[1]
+
+
+@pytest.mark.parametrize(
+    ("comes_in", "limit", "patient"),
+    [
+        pytest.param(True, PLENTY, True, id="facts come in"),
+        pytest.param(False, PLENTY, False, id="none comes in"),
+        pytest.param(True, 1_500_000, False, id="facts come in and the spool fills up"),
+    ],
+)
+def test_while_facts_come_in_the_writer_takes_small_batches_and_a_small_share_of_the_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, comes_in: bool, limit: int, patient: bool
+):
+    """Hooks are answered first; the spool waits, as long as it has room."""
+    sizes: list[int] = []
+    spent: list[float] = []
+    pauses: list[float] = []
+
+    def write(batch: Sequence[Fact]) -> int:
+        began = time.thread_time()
+        while time.thread_time() - began < 0.005:
+            pass
+        spent.append(time.thread_time() - began)
+        sizes.append(len(batch))
+        if comes_in and len(sizes) < 4:
+            busy.record(denied())
+        return len(batch)
+
+    busy = Recorder(tmp_path, limit, store=Told(write))
+    monkeypatch.setattr(busy, "_nap", pauses.append)
+    record_many(busy, 3 * LITTLE)
+    busy.start()
+    assert until(lambda: sum(sizes) >= 3 * LITTLE)
+    assert busy.close(SECONDS) == 0
+    assert sizes[0] == 3 * LITTLE, "before the first batch nobody knows"
+    if not patient:
+        assert pauses[0] == 0
+        return
+    assert pauses[0] >= spent[0] * (1 / SHARE - 1)
+    assert all(size <= LITTLE for size in sizes[1:])
 
 
 def test_a_spool_that_cannot_be_read_holds_up_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture):
