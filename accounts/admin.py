@@ -1,6 +1,7 @@
 """Devices and their groups in the admin. Declares what is shown; every write is a service’s."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
@@ -22,14 +23,16 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 from unfold.decorators import action, display
 from unfold.paginator import InfinitePaginator
+from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminExpandableTextareaWidget
 
 from accounts import credential_pages, services
 from accounts.changes import NotAllowed
 from accounts.core.binding import Binding
+from accounts.credential_use import use_of
 from accounts.device_filters import LiveCredentialFilter, ValidityFilter
 from accounts.forms import DeviceForm, NewDeviceForm
-from accounts.models import Credential, Device, DeviceGroup, DeviceQuerySet
+from accounts.models import Credential, CredentialQuerySet, Device, DeviceGroup, DeviceQuerySet
 
 STATES = {"live": "success", "expired": "warning", "revoked": "danger"}
 
@@ -41,6 +44,11 @@ def credential_state(credential: Credential) -> str:
     if credential.expires_at is not None and credential.expires_at <= timezone.now():
         return "expired"
     return "live"
+
+
+def moment(when: datetime | None) -> SafeString | None:
+    """In the viewer’s zone, with the exact UTC on hover."""
+    return render_to_string("console/time.html", {"moment": when}) if when else None
 
 
 def switch_devices(request: HttpRequest, devices: DeviceQuerySet, enabled: bool) -> None:
@@ -59,7 +67,7 @@ class CredentialInline(TabularInline):
 
     model = Credential
     verbose_name_plural = "credentials"
-    fields = readonly_fields = ("credential", "state", "last_used_at", "expires_at", "created_at")
+    fields = readonly_fields = ("credential", "state", "use", "expires", "created")
     extra = 0
     hide_title = True
     tab = True
@@ -67,11 +75,13 @@ class CredentialInline(TabularInline):
     template_before = "accounts/credentials.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Credential]:
-        credentials: QuerySet[Credential] = super().get_queryset(request)
-        return credentials.defer("encoded").order_by("-pk")
+        credentials: CredentialQuerySet = super().get_queryset(request)
+        return credentials.with_successors().defer("encoded").order_by("-pk")
 
     def get_fields(self, request: HttpRequest, obj: Device | None = None) -> tuple[str, ...]:
-        may_step = request.user.has_perms(["accounts.change_credential", "accounts.delete_credential"])
+        may_step = request.user.has_perms(
+            [f"accounts.{verb}_credential" for verb in ("add", "change", "delete")]
+        )
         return (*self.fields, "steps") if may_step else self.fields
 
     def get_readonly_fields(self, request: HttpRequest, obj: Device | None = None) -> tuple[str, ...]:
@@ -95,10 +105,34 @@ class CredentialInline(TabularInline):
         state = credential_state(credential)
         return render_to_string("unfold/helpers/label.html", {"text": state, "type": STATES[state]})
 
+    @display(description="use")
+    def use(self, credential: Any) -> SafeString:
+        use = use_of(credential, credential.replaced_at, timezone.now())
+        return render_to_string("accounts/credential_use.html", {"credential": credential, "use": use})
+
+    @display(description="expires")
+    def expires(self, credential: Credential) -> SafeString | None:
+        return moment(credential.expires_at)
+
+    @display(description="created")
+    def created(self, credential: Credential) -> SafeString | None:
+        return moment(credential.created_at)
+
     @display(description="")
     def steps(self, credential: Credential) -> SafeString:
         context = {"credential": credential, "state": credential_state(credential)}
         return render_to_string("accounts/credential_steps.html", context)
+
+
+class DeviceList(ChangeList):
+    """The list of devices, with what its columns show of groups and credentials: two queries a page."""
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> DeviceQuerySet:
+        devices: DeviceQuerySet = super().get_queryset(request, exclude_parameters)
+        return devices.prefetch_related(
+            "groups",
+            Prefetch("credentials", Credential.objects.only("device_id", "enabled", "expires_at")),
+        )
 
 
 @admin.register(Device)
@@ -135,7 +169,7 @@ class DeviceAdmin(ModelAdmin):
     readonly_fields: tuple[str, ...] = ("created_at", "updated_at")
     inlines: tuple[type[TabularInline], ...] = (CredentialInline,)
     actions = ("enable", "disable")
-    actions_detail: tuple[str, ...] = ("new_token", "new_password")
+    actions_detail: tuple[str, ...] = ("rotate", "new_token", "new_password")
     warn_unsaved_form = True
     nothing_yet_template = "accounts/no_devices.html"
 
@@ -175,12 +209,8 @@ class DeviceAdmin(ModelAdmin):
     def get_inlines(self, request: HttpRequest, obj: Device | None) -> list[Any]:
         return [inline for inline in self.inlines if obj is not None or inline is not CredentialInline]
 
-    def get_queryset(self, request: HttpRequest) -> DeviceQuerySet:
-        devices: DeviceQuerySet = super().get_queryset(request)
-        return devices.prefetch_related(
-            "groups",
-            Prefetch("credentials", Credential.objects.only("device_id", "enabled", "expires_at")),
-        )
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DeviceList]:
+        return DeviceList
 
     @display(description="device", header=True, ordering="username")
     def name(self, device: Device) -> list[str]:
@@ -239,6 +269,18 @@ class DeviceAdmin(ModelAdmin):
         switch_devices(request, devices, enabled)
 
     @action(
+        description="Rotate",
+        url_path="rotate",
+        icon="autorenew",
+        permissions=["rotate"],
+    )
+    def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return credential_pages.rotate_device(self, request, self._device(request, object_id))
+
+    def has_rotate_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return self.has_change_permission(request) and may_rotate(request)
+
+    @action(
         description="New token",
         url_path="new-token",
         icon="key",
@@ -271,6 +313,7 @@ class DeviceAdmin(ModelAdmin):
             "revoke": self.revoke_credential,
             "restore": self.restore_credential,
             "delete": self.delete_credential,
+            "rotate": self.rotate_credential,
         }
         own = [
             path(
@@ -298,6 +341,12 @@ class DeviceAdmin(ModelAdmin):
         words = "is live again" if enabled else "is revoked: it admits nobody any more"
         messages.success(request, f"The {credential} {words}.")
         return HttpResponseRedirect(credential_pages.credentials_url(credential.device))
+
+    def rotate_credential(self, request: HttpRequest, device_id: int, credential_id: int) -> HttpResponse:
+        credential = _credential(request, device_id, credential_id, "accounts.change_credential")
+        if not may_rotate(request):
+            raise PermissionDenied
+        return credential_pages.rotate_credential(self, request, credential.device, credential)
 
     def delete_credential(self, request: HttpRequest, device_id: int, credential_id: int) -> HttpResponse:
         credential = _credential(request, device_id, credential_id, "accounts.delete_credential")
@@ -360,6 +409,11 @@ class DeviceAdmin(ModelAdmin):
 
 def _may_add_credentials(request: HttpRequest) -> bool:
     return request.user.has_perm("accounts.add_credential")
+
+
+def may_rotate(request: HttpRequest) -> bool:
+    """Rotating makes a credential and changes when another one ends."""
+    return request.user.has_perms(["accounts.add_credential", "accounts.change_credential"])
 
 
 def _credential(request: HttpRequest, device_id: int, credential_id: int, permission: str) -> Credential:

@@ -1,11 +1,13 @@
 """The pages on which staff give a device a credential. A new token leaves in the answer to the POST
 that made it and is nowhere else: not in the session, a message, the history, a URL or a cache."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -15,8 +17,9 @@ from django.views.decorators.debug import sensitive_variables
 from accounts import services
 from accounts.changes import NotAllowed
 from accounts.core.binding import Binding
-from accounts.forms import CredentialForm, NewPasswordForm, NewTokenForm
-from accounts.models import Device
+from accounts.core.principal import CredentialKind
+from accounts.forms import CredentialForm, NewPasswordForm, NewTokenForm, RotateForm
+from accounts.models import Credential, Device
 from accounts.snippets import HOST, example_client_id, snippets
 
 
@@ -53,13 +56,76 @@ def new_token(model_admin: Any, request: HttpRequest, device: Device) -> HttpRes
 
 
 @sensitive_variables()
+def rotate_credential(
+    model_admin: Any, request: HttpRequest, device: Device, credential: Credential
+) -> HttpResponse:
+    """The form for a new token in a credential's place; its POST answers with the token itself."""
+
+    def rotate(overlap: timedelta, label: str, expires_at: datetime | None) -> str:
+        return services.rotate_token(credential, overlap, label, expires_at)[1]
+
+    return _rotate(
+        model_admin,
+        request,
+        device,
+        rotate,
+        title=f"Rotate the {credential}",
+        lead="Makes a new token and lets this credential end after a while. Give the device the new token in "
+        "between. Until the old one ends, the device’s page says whether somebody still logs in with it.",
+    )
+
+
+@sensitive_variables()
+def rotate_device(model_admin: Any, request: HttpRequest, device: Device) -> HttpResponse:
+    """The same for all live tokens of a device at once."""
+    count = device.credentials.live().filter(kind=CredentialKind.TOKEN.value).count()
+    if not count:
+        messages.info(request, f"“{device}” has no live token that could be rotated: make it a new one.")
+        return HttpResponseRedirect(reverse("admin:accounts_device_new_token", args=[device.pk]))
+
+    def rotate(overlap: timedelta, label: str, expires_at: datetime | None) -> str:
+        made = services.rotate_tokens([device], overlap, label, expires_at)
+        if not made:
+            raise ValidationError("The last live token has ended meanwhile. Make a new token instead.")
+        return made[0][1]
+
+    which = "its live token" if count == 1 else f"all {count} live tokens"
+    return _rotate(
+        model_admin,
+        request,
+        device,
+        rotate,
+        title="Rotate",
+        lead=f"Makes one new token in the place of {which}, which will end after a while. Passwords stay as "
+        "they are. Until they end, the device’s page says whether somebody still logs in with an old one.",
+    )
+
+
+def _rotate(
+    model_admin: Any,
+    request: HttpRequest,
+    device: Device,
+    rotate: Callable[[timedelta, str, datetime | None], str],
+    **texts: str,
+) -> HttpResponse:
+    with _alone_with(device, request):
+        form = RotateForm(request.POST or None, newest=_newest(device))
+        if request.method == "POST" and form.is_valid():
+            given = form.cleaned_data
+            with _refusal_in(form):
+                token = rotate(given["overlap"], given["label"], given["expires_at"])
+                return token_page(model_admin, request, device, token)
+    return _form_page(model_admin, request, device, form, **texts, button="Rotate")
+
+
+@sensitive_variables()
 def new_password(model_admin: Any, request: HttpRequest, device: Device) -> HttpResponse:
     """The form for a new password, and what it leads to."""
     with _alone_with(device, request):
         form = NewPasswordForm(request.POST or None, newest=_newest(device))
         if request.method == "POST" and form.is_valid():
             given = form.cleaned_data
-            with _refusal_in(form), transaction.atomic():
+            with _refusal_in(form):
                 if given["revoke_others"]:
                     services.revoke_passwords(device)
                 services.add_password(device, given["password"], given["label"], given["expires_at"])
@@ -113,9 +179,13 @@ def _alone_with(device: Device, request: HttpRequest) -> Iterator[None]:
 def _refusal_in(form: CredentialForm) -> Iterator[None]:
     """Shows in the form what the services refuse whoever sent it."""
     try:
-        yield
+        # What was made before the refusal is undone.
+        with transaction.atomic():
+            yield
     except NotAllowed as refused:
         form.add_error(None, str(refused))
+    except ValidationError as problem:
+        form.add_error(None, problem.messages)
 
 
 def _newest(device: Device) -> int | None:

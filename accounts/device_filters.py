@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef
 from django.http import HttpRequest
 from django.utils import timezone
 from unfold.contrib.filters.admin import DropdownFilter
@@ -54,11 +54,7 @@ class LiveCredentialFilter(DropdownFilter):
         return [("live", "has one"), ("none", "has none")]
 
     def queryset(self, request: HttpRequest, queryset: DeviceQuerySet) -> DeviceQuerySet:
-        live = Exists(
-            Credential.objects.filter(
-                Q(expires_at=None) | Q(expires_at__gt=timezone.now()), device=OuterRef("pk"), enabled=True
-            )
-        )
+        live = Exists(Credential.objects.live().filter(device=OuterRef("pk")))
         match self.value():
             case "live":
                 return queryset.filter(live)

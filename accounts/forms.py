@@ -1,5 +1,6 @@
 """What staff type about devices. Rules that hold everywhere are the models’ and the services’."""
 
+from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -7,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 from unfold.widgets import (
     UnfoldAdminPasswordToggleWidget,
+    UnfoldAdminSelectWidget,
     UnfoldAdminSplitDateTimeWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
@@ -168,6 +170,43 @@ class CredentialForm(forms.Form):
 
 class NewTokenForm(CredentialForm):
     """A further token for a device."""
+
+
+OVERLAPS = {
+    "0": "at once",
+    "3600": "after one hour",
+    "86400": "after one day",
+    "604800": "after 7 days",
+    "2592000": "after 30 days",
+    "7776000": "after 90 days",
+}
+"""How long the old credential stays live beside the new one: seconds, and in words."""
+
+
+class OverlapField(forms.TypedChoiceField):
+    """When what is replaced ends; a timedelta."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            label="The old one ends",
+            choices=list(OVERLAPS.items()),
+            initial=str(7 * 24 * 60 * 60),
+            coerce=lambda seconds: timedelta(seconds=int(seconds)),
+            widget=UnfoldAdminSelectWidget,
+            help_text="Until then both are live, so that the device can be changed over without a gap. "
+            "What would end earlier anyway does.",
+        )
+
+
+class RotateForm(CredentialForm):
+    """A new token in the place of what a device has."""
+
+    overlap = OverlapField()
+    field_order = ("newest", "overlap", "label", "expires_at")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["label"].help_text = "Empty: the label of the old one."
 
 
 class NewPasswordForm(CredentialForm):

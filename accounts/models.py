@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, OuterRef, Q, Subquery
 from django.utils import timezone
 
 from accounts.checked import CheckedModel
@@ -187,6 +187,26 @@ def _in_order(first: datetime | None, last: datetime | None) -> bool:
     return first is None or last is None or first < last
 
 
+class CredentialQuerySet(models.QuerySet["Credential"]):
+    """Credentials, by what one wants to know of them."""
+
+    def live(self) -> "CredentialQuerySet":
+        """Those that can be logged in with now."""
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), enabled=True)
+
+    def with_successors(self) -> "CredentialQuerySet":
+        """Each with ``replaced_at``: when the device got the next one that is on and lives longer."""
+        later = Credential.objects.filter(
+            Q(expires_at=None) | Q(expires_at__gt=OuterRef("expires_at")),
+            device=OuterRef("device"),
+            pk__gt=OuterRef("pk"),
+            enabled=True,
+        )
+        first = later.order_by("pk").values("created_at")[:1]
+        annotated: CredentialQuerySet = self.annotate(replaced_at=Subquery(first))
+        return annotated
+
+
 class Credential(CheckedModel):
     """A way for a device to prove itself. Several may be live at once, so that it can be rotated."""
 
@@ -198,6 +218,8 @@ class Credential(CheckedModel):
     expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: never.")
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = CredentialQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -179,6 +179,53 @@ def rotate_token(
     return create_token(credential.device, label or credential.label, expires_at)
 
 
+@transaction.atomic
+def rotate_tokens(
+    devices: Collection[Device], overlap: timedelta, label: str = "", expires_at: datetime | None = None
+) -> list[tuple[Credential, str]]:
+    """A new token for each of these devices that has a live one; its live ones expire after the overlap.
+
+    The tokens are returned once, in the order of the devices; passwords stay as they are. A label left
+    empty is the one of the device's newest live token. Raises ValidationError for an overlap below zero
+    and for what no credential can have.
+    """
+    if overlap < timedelta(0):
+        raise ValidationError({"overlap": "The overlap cannot be shorter than nothing."})
+    ends = timezone.now() + overlap
+    # Locked in one order, so that two rotations of the same devices wait for each other.
+    live = Credential.objects.live().filter(device__in=devices, kind=CredentialKind.TOKEN.value)
+    old = list(live.defer("encoded").order_by("pk").select_for_update())
+    newest = {credential.device_id: credential for credential in old}
+    rotated = [device for device in devices if device.pk in newest]
+    made = []
+    for device in rotated:
+        token = generate_token()
+        credential = Credential(
+            device=device,
+            kind=CredentialKind.TOKEN,
+            label=label or newest[device.pk].label,
+            encoded=encode_token(token),
+            expires_at=expires_at,
+        )
+        credential.clean_fields(exclude=["device"])
+        made.append((credential, token))
+    ending = [row for row in old if row.expires_at is None or row.expires_at > ends]
+    Credential.objects.filter(pk__in=[row.pk for row in ending]).update(expires_at=ends)
+    Credential.objects.bulk_create([credential for credential, _ in made])
+    owners = {device.pk: device for device in rotated}
+    announce(
+        states.credential_change(
+            row, {"expires_at": row.expires_at}, {"expires_at": ends}, owners[row.device_id]
+        )
+        for row in ending
+    )
+    announce(
+        states.credential_change(credential, None, states.credential_state(credential))
+        for credential, _ in made
+    )
+    return made
+
+
 def save_credential(credential: Credential) -> Credential:
     """Stores label, expiry and the switch of an existing credential; its secret never changes.
 
@@ -203,6 +250,19 @@ def revoke_passwords(device: Device) -> int:
         for credential in live.defer("encoded").select_for_update()
     )
     return live.update(enabled=False)
+
+
+@transaction.atomic
+def revoke_credentials(devices: Collection[Device]) -> int:
+    """Switches off every credential of these devices. Answers how many were on."""
+    on = Credential.objects.filter(device__in=devices, enabled=True)
+    owners = {device.pk: device for device in devices}
+    rows = list(on.defer("encoded").order_by("pk").select_for_update())
+    announce(
+        states.credential_change(row, {"enabled": True}, {"enabled": False}, owners[row.device_id])
+        for row in rows
+    )
+    return Credential.objects.filter(pk__in=[row.pk for row in rows]).update(enabled=False)
 
 
 @transaction.atomic

@@ -18,6 +18,7 @@ from unfold.widgets import UnfoldAdminExpandableTextareaWidget
 
 from accounts.admin import DeviceAdmin, DeviceGroupAdmin
 from accounts.models import Device, DeviceGroup
+from accounts.readonly_fields import asked_once
 from acl import services
 from acl.effective import permissions_of
 from acl.forms import DEVICES_IN_A_FORM, PolicyForm, RuleForm
@@ -217,6 +218,7 @@ class DeviceWithRulesAdmin(DeviceAdmin):
         return super().get_fieldsets(request, obj) + ([policies] if obj else [])
 
     @display(description="policies")
+    @asked_once
     def applying_policies(self, device: Device) -> SafeString:
         applying = Policy.objects.filter(
             Q(everyone=True) | Q(devices=device) | Q(groups__in=device.groups.all())
@@ -224,6 +226,7 @@ class DeviceWithRulesAdmin(DeviceAdmin):
         return policy_links(Policy.objects.filter(pk__in=applying.values("pk")).order_by("name"))
 
     @display(description="effective permissions")
+    @asked_once
     def permissions(self, device: Device) -> SafeString:
         effective = permissions_of(device)
         hidden = max(0, len(effective.rules) - PERMISSIONS_SHOWN)

@@ -15,9 +15,10 @@ from django.utils.safestring import SafeString
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from unfold.decorators import action, display
-from unfold.views import ChangeList
 
+from accounts.admin import DeviceList
 from accounts.models import Device, DeviceGroup
+from accounts.readonly_fields import asked_once
 from acl.admin import DeviceGroupWithPoliciesAdmin, DeviceWithRulesAdmin, PolicyAdmin
 from acl.models import Policy
 from audit.admin import STANDING_COLOURS, EventAdmin, ReadOnlyAdmin, SessionAdmin, to_the_second
@@ -104,7 +105,7 @@ class SessionWithLinksAdmin(LinksToDevices, SessionAdmin):
     """Sessions with links to their devices."""
 
 
-class DevicesWithPresence(ChangeList):
+class DevicesWithPresence(DeviceList):
     """The list of devices, which knows of all on its page at once whether they are online."""
 
     result_list: Any
@@ -140,6 +141,7 @@ class DeviceWithHistoryAdmin(HistoryAdmin, DeviceWithRulesAdmin):
         return str(device.state_of_presence.standing)
 
     @display(description="presence")
+    @asked_once
     def presence_in_words(self, device: Device) -> str:
         state = presence_of_device(device.pk, device.last_seen_at)
         since = f" since {to_the_second(state.since)}" if state.since else ""

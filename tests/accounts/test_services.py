@@ -358,3 +358,55 @@ def test_a_credential_that_the_database_refuses_leaves_nothing(pump, add, monkey
         add(pump)
     assert not Credential.objects.exists()
     assert Device.objects.get() == pump
+
+
+DAY = timedelta(days=1)
+
+
+def test_rotating_devices_gives_each_a_token_and_ends_the_live_ones(pump):
+    valve, bare = services.create_device("valve"), services.create_device("bare")
+    soon, _ = services.create_token(pump, "soon", timezone.now() + DAY / 2)
+    services.create_token(pump, "old")
+    revoked, _ = services.create_token(pump, "revoked")
+    services.switch_credential(revoked, enabled=False)
+    password = services.add_password(pump, "correct horse")
+    services.create_token(valve)
+    made = services.rotate_tokens([valve, bare, pump], DAY)
+    assert [credential.device for credential, _ in made] == [valve, pump], "no live token, no new one"
+    for credential, token in made:
+        assert token_matches(Credential.objects.get(pk=credential.pk).encoded, token)
+    ends = {row.label: row.expires_at for row in pump.credentials.exclude(pk=password.pk).order_by("pk")[:3]}
+    assert ends["soon"] == soon.expires_at, "nothing lives longer than before"
+    assert DAY - timedelta(minutes=5) < ends["old"] - timezone.now() <= DAY
+    assert ends["revoked"] is None
+    password.refresh_from_db()
+    assert password.expires_at is None
+    assert made[1][0].label == "old"
+
+
+@pytest.mark.parametrize(
+    ("overlap", "label", "field"),
+    [(-DAY, "", "overlap"), (DAY, "x" * 101, "label")],
+    ids=["overlap", "label"],
+)
+def test_a_wrong_rotation_changes_nothing(pump, overlap, label, field):
+    old, _ = services.create_token(pump)
+    with pytest.raises(ValidationError) as refused:
+        services.rotate_tokens([pump], overlap, label)
+    assert field in refused.value.message_dict
+    old.refresh_from_db()
+    assert old.expires_at is None
+    assert pump.credentials.count() == 1
+
+
+def test_revoking_the_credentials_of_devices_counts_those_that_were_on(pump):
+    valve, other = services.create_device("valve"), services.create_device("other")
+    services.create_token(pump)
+    services.add_password(pump, "correct horse")
+    services.create_token(valve)
+    services.create_token(other)
+    assert services.revoke_credentials([pump, valve]) == 3
+    assert services.revoke_credentials([pump, valve]) == 0
+    assert list(Credential.objects.filter(enabled=True).values_list("device__username", flat=True)) == [
+        "other"
+    ]

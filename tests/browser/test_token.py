@@ -88,3 +88,25 @@ def test_further_credentials_are_made_revoked_and_restored_on_the_device(site: S
     site.page.click(f"{row} >> text=Restore")
     site.page.wait_for_selector("text=is live again")
     assert Credential.objects.get(label="second").enabled
+
+
+def test_a_token_is_rotated_with_an_overlap(site: Site) -> None:
+    first = add_device(site, "pump-17")
+    site.page.click("text=go to the device")
+    site.page.click("#tabs-items >> text=Credentials")
+    site.page.click("tr:has-text('token') >> text=Rotate")
+    assert site.page.input_value("[name=overlap]") == "604800"
+    site.page.fill("[name=label]", "second")
+    site.page.select_option("[name=overlap]", label="after 30 days")
+    site.page.click("button:has-text('Rotate')")
+    site.page.wait_for_selector("#token")
+    second = site.page.inner_text("#token")
+    assert TOKEN.fullmatch(second)
+    assert second != first
+
+    site.page.click("text=go to the device")
+    site.page.click("#tabs-items >> text=Credentials")
+    old = site.page.inner_text("tr:has-text('expires in')")
+    assert "expires in 4 weeks" in old
+    assert "Nobody has logged in with it since it was replaced" in old
+    assert Credential.objects.filter(enabled=True).count() == 2

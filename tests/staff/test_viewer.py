@@ -264,7 +264,7 @@ def test_a_viewer_is_offered_nothing_to_press() -> None:
     viewer = browser(member("viewer"))
     device = Device.objects.get(username="pump-17")
     html = viewer.get(f"/admin/accounts/device/{device.pk}/change/").content.decode()
-    for words in ("New token", "Set a password", "Revoke", 'name="_save"', "Delete"):
+    for words in ("New token", "Rotate", "Set a password", "Revoke", 'name="_save"', "Delete"):
         assert words not in html
     listed = viewer.get("/admin/accounts/device/").content.decode()
     for words in ('value="disable"', 'value="delete_selected"', "device/add/"):
