@@ -168,7 +168,6 @@ class DeviceAdmin(ModelAdmin):
     autocomplete_fields = ("groups",)
     readonly_fields: tuple[str, ...] = ("created_at", "updated_at")
     inlines: tuple[type[TabularInline], ...] = (CredentialInline,)
-    actions = ("enable", "disable")
     actions_detail: tuple[str, ...] = ("rotate", "new_token", "new_password")
     warn_unsaved_form = True
     nothing_yet_template = "accounts/no_devices.html"
@@ -257,17 +256,6 @@ class DeviceAdmin(ModelAdmin):
     def superuser_label(self, device: Device) -> str | None:
         return "yes" if device.superuser else None
 
-    @admin.action(description="Enable", permissions=["change"])
-    def enable(self, request: HttpRequest, queryset: DeviceQuerySet) -> None:
-        self._switch(request, queryset, True)
-
-    @admin.action(description="Disable", permissions=["change"])
-    def disable(self, request: HttpRequest, queryset: DeviceQuerySet) -> None:
-        self._switch(request, queryset, False)
-
-    def _switch(self, request: HttpRequest, devices: DeviceQuerySet, enabled: bool) -> None:
-        switch_devices(request, devices, enabled)
-
     @action(
         description="Rotate",
         url_path="rotate",
@@ -279,6 +267,9 @@ class DeviceAdmin(ModelAdmin):
 
     def has_rotate_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         return self.has_change_permission(request) and may_rotate(request)
+
+    def has_revoke_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return self.has_change_permission(request) and request.user.has_perm("accounts.change_credential")
 
     @action(
         description="New token",

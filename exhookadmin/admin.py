@@ -26,6 +26,7 @@ from audit.models import Event, Session
 from audit.states import presence_of_device, presence_of_devices
 from exhookadmin.api.admin import ApiKeyAdmin, EnrolmentAttemptAdmin, EnrolmentKeyAdmin
 from exhookadmin.api.models import ApiKey
+from exhookadmin.console.bulk_steps import BULK_ACTIONS
 from exhookadmin.console.explain_pages import may_explain
 from exhookadmin.console.questions import explain_url, why_url
 from exhookadmin.console.what_changes_pages import note_of
@@ -123,6 +124,7 @@ class DevicesWithPresence(DeviceList):
 class DeviceWithHistoryAdmin(HistoryAdmin, DeviceWithRulesAdmin):
     """Adds to the device whether it is online, its events, and who changed it."""
 
+    actions = BULK_ACTIONS
     actions_detail = (*DeviceWithRulesAdmin.actions_detail, "events", "simulate")
     list_display: tuple[str, ...] = (
         DeviceWithRulesAdmin.list_display[0], "presence", "last_seen", *DeviceWithRulesAdmin.list_display[1:],

@@ -199,30 +199,6 @@ def test_groups_are_chosen_by_typing(admin_client: Client, fleet: dict[str, Devi
     assert [result["text"] for result in found] == ["pumps"]
 
 
-@pytest.mark.parametrize(
-    ("action", "chosen", "words", "enabled"),
-    [
-        pytest.param("disable", ("plain", "root", "off"), "2 devices disabled.", False, id="disable"),
-        pytest.param("enable", ("plain", "off"), "1 device enabled.", True, id="enable"),
-    ],
-)
-def test_actions_switch_devices_and_count_them(
-    admin_client: Client,
-    fleet: dict[str, Device],
-    action: str,
-    chosen: tuple[str, ...],
-    words: str,
-    enabled: bool,
-) -> None:
-    chosen_ids = [fleet[name].pk for name in chosen]
-    response = admin_client.post(LIST, {"action": action, "_selected_action": chosen_ids}, follow=True)
-    assert words in response.content.decode()
-    assert set(Device.objects.filter(pk__in=chosen_ids).values_list("enabled", flat=True)) == {enabled}
-    switched = recorded(actor="admin", kind="accounts.device")
-    assert len(switched) == int(words[0]), "who switched which device is in its history"
-    assert all(("enabled off → on" if enabled else "enabled on → off") in line for line in switched)
-
-
 def test_several_devices_are_deleted_after_a_question(admin_client: Client, fleet: dict[str, Device]) -> None:
     data: Data = {
         "action": "delete_selected",

@@ -289,7 +289,8 @@ def test_bulk_actions_enable_no_superuser(operator: Client) -> None:
     services.set_enabled(Device.objects.all(), False)
     chosen = [str(pk) for pk in Device.objects.values_list("pk", flat=True)]
     url = reverse("admin:accounts_device_changelist")
-    html = operator.post(url, {"action": "enable", "_selected_action": chosen}, follow=True).content.decode()
+    data = {"action": "enable", "_selected_action": chosen, "post": "yes"}
+    html = operator.post(url, data, follow=True).content.decode()
     assert "Nothing was changed." in html
     assert "superuser device" in html
     assert not Device.objects.filter(enabled=True).exists()
