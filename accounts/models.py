@@ -7,6 +7,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, OuterRef, Q, Subquery
+from django.db.models.functions import Lower
 from django.utils import timezone
 
 from accounts.checked import CheckedModel
@@ -155,6 +156,10 @@ class Device(CheckedModel):
                 violation_error_code="unique",
                 violation_error_message="Another device has this certificate CN.",
             ),
+        ]
+        indexes = [
+            # “Pump-17” is found where “pump-17” was refused.
+            models.Index(Lower("username"), name="device_username_any_case")
         ]
 
     def __str__(self) -> str:

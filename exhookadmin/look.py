@@ -78,6 +78,12 @@ UNFOLD: dict[str, Any] = {
                         "permission": lambda request: request.user.has_perm("audit.view_event"),
                     },
                     {
+                        "title": "Strangers",
+                        "icon": "person_search",
+                        "link": reverse_lazy("console:strangers"),
+                        "permission": lambda request: request.user.has_perm("audit.view_event"),
+                    },
+                    {
                         "title": "Explain",
                         "icon": "question_mark",
                         "link": reverse_lazy("console:explain"),

@@ -3,13 +3,14 @@
 from django.db import models
 
 from exhookadmin.api.models import ApiKey, RememberedAnswer
-from exhookadmin.console.models import SavedSearch
+from exhookadmin.console.models import Dismissal, SavedSearch
 from exhookadmin.enrolment.models import EnrolmentAttempt, EnrolmentKey
 from exhookadmin.fleet.models import ImportRun
 from exhookadmin.staff.models import RecordedChange
 
 __all__ = [
     "ApiKey",
+    "Dismissal",
     "EnrolmentAttempt",
     "EnrolmentKey",
     "ImportRun",

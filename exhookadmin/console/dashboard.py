@@ -14,14 +14,13 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
-from accounts.core.identity import IdentitySource
 from audit.fact import Kind
 from audit.models import BrokerNode
 from exhookadmin.console.activity import activity
 from exhookadmin.console.endpoint_health import cautions, figures_of
 from exhookadmin.console.endpoint_reading import read_endpoint
 from exhookadmin.console.fleet_size import FleetSize, fleet_size
-from exhookadmin.console.refusals import newest_refusals
+from exhookadmin.console.refusals import SEARCHED, newest_refusals
 from exhookadmin.console.strangers import Stranger, gather
 from exhookadmin.words import reason_words
 
@@ -29,12 +28,6 @@ MOST_REFUSALS = 2_000
 LINES = 8
 MOST_NODES = 20
 DAY = timedelta(days=1)
-
-_SEARCHED = {
-    IdentitySource.USERNAME: "username",
-    IdentitySource.CLIENT_ID: "client_id",
-    IdentitySource.CERTIFICATE_CN: "cn",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +121,7 @@ def _what_happened(now: datetime) -> dict[str, Any]:
 
 
 def _line(stranger: Stranger) -> Line:
-    url = _search(**{_SEARCHED[stranger.source]: stranger.identity, "allowed": "no", "since": "24h"})
+    url = _search(**{SEARCHED[stranger.source]: stranger.identity, "allowed": "no", "since": "24h"})
     return Line(stranger.identity, f"{stranger.count:,}", url, reason_words(stranger.reason).title)
 
 

@@ -1,7 +1,9 @@
-"""What staff keep for themselves."""
+"""What staff keep: their searches, and what they have seen and put aside."""
 
 from django.conf import settings
 from django.db import models
+
+from audit.fact import NAME_CHARACTERS
 
 
 class SavedSearch(models.Model):
@@ -21,3 +23,23 @@ class SavedSearch(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Dismissal(models.Model):
+    """Somebody who was refused, put aside: until he comes again, or until a time if there is one."""
+
+    source = models.CharField(max_length=20, help_text="What the identity is: username, client_id …")
+    identity = models.CharField(max_length=NAME_CHARACTERS)
+    reason = models.CharField(max_length=40, blank=True)
+    dismissed_at = models.DateTimeField()
+    until = models.DateTimeField(null=True, blank=True)
+    dismissed_by = models.CharField(max_length=150, help_text="The name, which outlives the account.")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="dismissal_is_unique", fields=["identity", "source", "reason"])
+        ]
+        indexes = [models.Index(fields=["-dismissed_at"], name="dismissal_newest")]
+
+    def __str__(self) -> str:
+        return self.identity

@@ -5,11 +5,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 
+from accounts.core.identity import IdentitySource
 from audit.fact import Kind
 from audit.paging import Effort, walk
 from audit.search import Search
 from exhookadmin.console.strangers import FIELDS, Refusal
 
+SEARCHED = {
+    IdentitySource.USERNAME: "username",
+    IdentitySource.CLIENT_ID: "client_id",
+    IdentitySource.CERTIFICATE_CN: "cn",
+}
+"""By which parameter of a search the events of an identity are found."""
 KINDS = (Kind.AUTHENTICATE, Kind.CONNACK)
 EFFORT = Effort(seconds=0.3)
 """For each kind, where allowed logins are recorded too and refusals are few among them."""

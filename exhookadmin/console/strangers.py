@@ -7,8 +7,10 @@ from datetime import datetime
 from accounts.core.identity import IdentitySource
 from audit.fact import Kind
 
-SHOWN_CLIENT_IDS = 5
-SHOWN_ADDRESSES = 3
+REASON_CHARACTERS = 40
+"""Of the broker's own words, where there is no reason of the endpoint's."""
+MOST_KEPT = 5
+"""Client ids and addresses of one stranger; he may send thousands."""
 
 ECHOES = frozenset({"not_authorized", "bad_username_or_password", "bad_clientid_or_password"})
 """With these EMQX tells a client of a refusal that somebody else decided (MQTT 3.1.1, 3.2.2.3; MQTT 5,
@@ -43,7 +45,7 @@ class Refusal:
     @property
     def because(self) -> str:
         """The endpoint's reason; the broker's own words where the broker refused."""
-        return self.reason or self.detail
+        return (self.reason or self.detail)[:REASON_CHARACTERS]
 
     @property
     def latest(self) -> datetime:
@@ -78,9 +80,31 @@ class Stranger:
         self.cn = self.cn or refusal.cn
         self.device_id = self.device_id or refusal.device_id
         if refusal.client_id:
-            self.client_ids[refusal.client_id] = None
+            _keep(self.client_ids, refusal.client_id)
         if refusal.address:
-            self.addresses[refusal.address] = None
+            _keep(self.addresses, refusal.address)
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells one from another."""
+        return self.source.value, self.identity, self.reason
+
+    @property
+    def username(self) -> str:
+        """What a device must be called to be found by this; empty for one known by its CN alone."""
+        return "" if self.source is IdentitySource.CERTIFICATE_CN else self.identity
+
+    @property
+    def only_client_id(self) -> str | None:
+        """The client id it always used, empty where it sent none; None where it used several."""
+        if len(self.client_ids) > 1:
+            return None
+        return next(iter(self.client_ids), "")
+
+
+def _keep(values: dict[str, None], value: str) -> None:
+    if len(values) < MOST_KEPT:
+        values[value] = None
 
 
 def gather(refusals: Iterable[Refusal]) -> list[Stranger]:

@@ -45,7 +45,12 @@ _LOOK = (
     Grant("audit", ("view",)),
     Grant("exhookadmin.recordedchange", ("view",)),
 )
-_OPERATE = (Grant("accounts", WRITE), Grant("acl", WRITE), Grant("exhookadmin.savedsearch", WRITE))
+_OPERATE = (
+    Grant("accounts", WRITE),
+    Grant("acl", WRITE),
+    Grant("exhookadmin.savedsearch", WRITE),
+    Grant("exhookadmin.dismissal", WRITE),
+)
 _ADMINISTER = (
     Grant("audit", WRITE),
     Grant("exhookadmin", ("view", *WRITE)),

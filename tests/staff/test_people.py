@@ -35,14 +35,15 @@ def sidebar(client: Client) -> list[str]:
 
 def test_the_sidebar_leads_to_everything(admin_client: Client) -> None:
     assert sidebar(admin_client) == [
-        "Devices", "Groups", "Policies", "Sessions", "Broker nodes", "Audit log", "Explain", "Changes",
+        "Devices", "Groups", "Policies", "Sessions", "Broker nodes", "Audit log", "Strangers", "Explain",
+        "Changes",
         "API keys", "Enrolment keys", "Enrolments", "Users", "User groups", "Logins", "Failed logins",
     ]  # fmt: skip
 
 
 def test_the_sidebar_shows_what_one_may_see() -> None:
     client, _ = staff("view_event", "change_policy")
-    assert sidebar(client) == ["Policies", "Audit log"]
+    assert sidebar(client) == ["Policies", "Audit log", "Strangers"]
 
 
 def test_the_site_has_its_name(admin_client: Client) -> None:
