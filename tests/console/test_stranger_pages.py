@@ -101,7 +101,7 @@ def test_one_click_makes_a_device_in_a_group_and_leads_to_its_token(admin_client
     assert admin_client.get(answer["Location"]).status_code == 200
     assert device.client_id_binding == Binding.EQUALS_USERNAME
     assert [group.name for group in device.groups.all()] == ["fans"]
-    assert RecordedChange.objects.get().actor == "admin"
+    assert RecordedChange.objects.get(kind="accounts.device").actor == "admin"
     assert "0 waiting" in inbox(admin_client)
 
 

@@ -33,7 +33,7 @@ def refusal(minutes: float = 0, **fields: Any) -> Refusal:
     ],
     ids=["username", "client id", "CN"],
 )
-def test_an_identity_is_what_names_the_client_best(sent: dict[str, str], source: str, identity: str):
+def test_an_identity_is_what_names_the_client_best(sent: dict[str, Any], source: str, identity: str):
     [stranger] = gather([refusal(**sent)])
     assert (stranger.source, stranger.identity) == (source, identity)
 
