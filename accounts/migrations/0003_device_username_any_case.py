@@ -5,14 +5,15 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('accounts', '0002_device_last_seen'),
+        ("accounts", "0002_device_last_seen"),
     ]
 
     operations = [
         migrations.AddIndex(
-            model_name='device',
-            index=models.Index(django.db.models.functions.text.Lower('username'), name='device_username_any_case'),
+            model_name="device",
+            index=models.Index(
+                django.db.models.functions.text.Lower("username"), name="device_username_any_case"
+            ),
         ),
     ]

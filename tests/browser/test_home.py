@@ -54,7 +54,8 @@ def test_the_home_shows_how_things_are(site: Site, tmp_path: Path, settings: Any
     a_day()
     site.open("/admin/")
     site.page.wait_for_selector("text=No endpoint is running at 127.0.0.1:1")
-    assert site.page.locator("svg.exhook-chart-denials rect").count() == 24
+    # The hour may change while the page is being looked at.
+    assert site.page.locator("svg.exhook-chart-denials rect").count() in (23, 24)
     site.look(tmp_path / "home.png")
     site.page.locator("summary:has-text('As a table')").first.click()
     site.page.click("a:has-text('a-very-long-name')")
