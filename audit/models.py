@@ -133,6 +133,9 @@ class Session(models.Model):
         help_text="From when on its end may have been missed. One that has ended did so after this.",
     )
     unknown_reason = models.CharField(max_length=40, blank=True)
+    doubted_at = models.DateTimeField(
+        null=True, blank=True, help_text="When that was told: what is heard later settles it."
+    )
 
     objects = SessionQuerySet.as_manager()
 

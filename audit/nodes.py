@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q, Value
 
 from audit.fact import Fact, Kind, bounded
-from audit.models import BrokerNode, Event, NodeChange, Session
+from audit.models import BrokerNode, Event, NodeChange, Session, SessionQuerySet
 from audit.presence import (
     GAP_SECONDS,
     INFERRED,
@@ -26,6 +27,7 @@ Node = tuple[str, str]
 
 # What a worker hears is stored when it is this much newer than what is stored, whoever stored it.
 HEARD_SECONDS = 5.0
+SETTLED: dict[str, Any] = {"unknown_since": None, "unknown_reason": "", "doubted_at": None}
 # Facts of clients that come later than this find no trace of what was told of their node.
 REMEMBERED_DAYS = 90
 
@@ -159,9 +161,9 @@ def _end_what_it_survived(fact: Fact) -> None:
     )
     guessed = Q(disconnected_at__gt=start, end_reason__in=INFERRED)
     before.filter(Q(disconnected_at=None) | guessed).update(disconnected_at=start, end_reason=NODE_RESTARTED)
-    before.filter(disconnected_at=start, unknown_since__gte=start).update(
-        unknown_since=None, unknown_reason=""
-    )
+    # What was told later doubts nothing that had ended by then.
+    no_doubt = Q(unknown_since__gte=start) | Q(doubted_at__gt=fact.at)
+    before.filter(no_doubt, disconnected_at=start, end_reason=NODE_RESTARTED).update(**SETTLED)
 
 
 def _doubt(fact: Fact) -> None:
@@ -174,28 +176,32 @@ def _doubt(fact: Fact) -> None:
     ended_by = restart_before(fact)
     if ended_by is not None:
         begins &= Q(connected_at__gte=_utc(ended_by - START_TOLERANCE_SECONDS))
-    there = Session.objects.filter(begins, cluster=bounded(fact.cluster), node=bounded(fact.node)).filter(
-        Q(disconnected_at=None)
-        | Q(disconnected_at__gt=fact.at, end_reason=SUPERSEDED)
-        | Q(disconnected_at__gt=since, end_reason=NODE_RESTARTED)
+    node = {"cluster": bounded(fact.cluster), "node": bounded(fact.node)}
+    # Not those of whose restart was told before: they were known to have ended.
+    known = NodeChange.objects.filter(
+        **node, kind=Kind.PROVIDER_LOADED, time__lt=fact.at, node_started__isnull=False
     )
-    doubted_later = Q(unknown_since=None) | Q(unknown_since__gt=since)
-    there.filter(doubted_later, connected_at__lte=since).update(unknown_since=since, unknown_reason=reason)
+    restarted_later = Q(disconnected_at__gt=since, end_reason=NODE_RESTARTED) & ~Q(
+        disconnected_at__in=known.values("node_started")
+    )
+    there = Session.objects.filter(begins, **node).filter(
+        Q(disconnected_at=None) | Q(disconnected_at__gt=fact.at, end_reason=SUPERSEDED) | restarted_later
+    )
+    _doubt_from(there.filter(connected_at__lte=since), Value(since), fact.at, reason)
     if reason != NODE_DETACHED:
-        doubted_later = Q(unknown_since=None) | Q(unknown_since__gt=F("connected_at"))
         until = _utc(fact.time - GAP_SECONDS)
-        there.filter(doubted_later, connected_at__gt=since, connected_at__lt=until).update(
-            unknown_since=F("connected_at"), unknown_reason=reason
-        )
+        later = there.filter(connected_at__gt=since, connected_at__lt=until)
+        _doubt_from(later, F("connected_at"), fact.at, reason)
+
+
+def _doubt_from(sessions: SessionQuerySet, since: F | Value, told_at: datetime, reason: str) -> None:
+    """The doubt that reaches back furthest counts; of two that reach as far, what was told first."""
+    less = Q(unknown_since=None) | Q(unknown_since__gt=since) | Q(unknown_since=since, doubted_at__gt=told_at)
+    sessions.filter(less).update(unknown_since=since, unknown_reason=reason, doubted_at=told_at)
 
 
 def _settle(cluster: str, name: str) -> None:
     """Of those that are doubted, frees the ones that have been heard since: this fact came late."""
-    doubts = Q(kind=Kind.PROVIDER_UNLOADED) | Q(node_heard__lt=F("time") - timedelta(seconds=GAP_SECONDS))
-    last = NodeChange.objects.filter(doubts, cluster=bounded(cluster), node=bounded(name))
-    at = last.order_by("-time").values_list("time", flat=True).first()
-    if at is None:
-        return
     alive = Event.objects.filter(
         client_id=OuterRef("client_id"),
         cluster=OuterRef("cluster"),
@@ -203,11 +209,10 @@ def _settle(cluster: str, name: str) -> None:
         address=OuterRef("address"),
         port=OuterRef("port"),
         kind__in=[str(kind) for kind in SIGNS_OF_LIFE],
-        time__gt=at,
+        time__gt=OuterRef("doubted_at"),
     )
-    Session.objects.unknown().filter(
-        Exists(alive), cluster=bounded(cluster), node=bounded(name), connected_at__lt=at
-    ).update(unknown_since=None, unknown_reason="")
+    doubted = Session.objects.unknown().filter(cluster=bounded(cluster), node=bounded(name))
+    doubted.filter(Exists(alive)).update(**SETTLED)
 
 
 def _row_of(fact: Fact) -> NodeChange:

@@ -10,7 +10,7 @@ Facts are always taken in the order of their times, so that it makes no differen
 order, or how often, they are written: see ``Rebuild``.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
@@ -62,7 +62,7 @@ class Presence:
     """A session while it is worked out; ``row_id`` is None until it is stored.
 
     With ``unknown_since`` its end may have been missed: of one that is online from then on, of one
-    that has ended between then and ``disconnected_at``.
+    that has ended between then and ``disconnected_at``. ``doubted_at`` is when that was told.
     """
 
     client_id: str
@@ -79,11 +79,20 @@ class Presence:
     end_reason: str = ""
     unknown_since: float | None = None
     unknown_reason: str = ""
+    doubted_at: float | None = None
     row_id: int | None = None
 
     @property
     def online(self) -> bool:
         return self.disconnected_at is None
+
+    def doubt(self, since: float, reason: str, told_at: float) -> None:
+        """From ``since`` on it is unknown whether it has ended, as was told later."""
+        self.unknown_since, self.unknown_reason, self.doubted_at = since, reason, told_at
+
+    def settle(self) -> None:
+        """There is no doubt any more."""
+        self.unknown_since, self.unknown_reason, self.doubted_at = None, "", None
 
 
 Key = tuple[str, str]
@@ -106,10 +115,15 @@ def shows_life(fact: Fact) -> bool:
     return fact.kind in SIGNS_OF_LIFE and fact.client_id != ""
 
 
-def in_order(facts: Iterable[Fact]) -> list[Fact]:
-    """Each fact once, in the order in which they were received."""
+def in_order(facts: Iterable[Fact], earlier: Container[UUID] = ()) -> list[Fact]:
+    """Each fact once, in the order in which they were received; ``earlier`` has the ids of those that
+    come before others of the same moment."""
     once = {fact.id: fact for fact in facts}
-    return sorted(once.values(), key=lambda fact: (fact.time, _ORDER.get(fact.kind, 0), fact.id))
+
+    def place(fact: Fact) -> tuple[float, int, UUID]:
+        return fact.time, 0 if fact.id in earlier else _ORDER.get(fact.kind, 0), fact.id
+
+    return sorted(once.values(), key=place)
 
 
 @dataclass(slots=True)
@@ -168,24 +182,24 @@ class ClientHistory:
         """Writes the broker's reason on the session it is about, if that one has no better reason yet."""
         until = fact.time
         for session in reversed(self.sessions):
+            if _is_end_of(session, fact):
+                return
             if _is_without_reason(session, fact) and _may_be_connection_of(session, fact):
                 if session.end_reason == NODE_RESTARTED:
                     # It lived after all: no connection survives its node's restart.
                     session.disconnected_at = max(session.connected_at, until)
                 session.end_reason = fact.detail
                 if not session.online:
-                    session.unknown_since, session.unknown_reason = None, ""
+                    session.settle()
                 elif session.unknown_since is None:
-                    session.unknown_since, session.unknown_reason = fact.time, TAKEN_OVER_UNHEARD
+                    session.doubt(fact.time, TAKEN_OVER_UNHEARD, fact.time)
                 return
             until = min(until, session.connected_at)
 
     def _alive(self, fact: Fact) -> None:
         current = self.current
-        if current is None or current.unknown_since is None or not _may_be_connection_of(current, fact):
-            return
-        if fact.time > current.unknown_since:
-            current.unknown_since, current.unknown_reason = None, ""
+        if current is not None and _may_be_connection_of(current, fact):
+            current.settle()
 
 
 def told_of_node(session: Presence, fact: Fact) -> None:
@@ -209,7 +223,7 @@ def told_of_node(session: Presence, fact: Fact) -> None:
     since, reason = max(doubt[0], session.connected_at), doubt[1]
     missed = reason == NODE_DETACHED or fact.time - since > GAP_SECONDS
     if session.online and missed and (session.unknown_since is None or since < session.unknown_since):
-        session.unknown_since, session.unknown_reason = since, reason
+        session.doubt(since, reason, fact.time)
 
 
 def restart_before(fact: Fact) -> float | None:
@@ -232,7 +246,15 @@ def _end(session: Presence, at: float, reason: str) -> None:
     if session.unknown_since is not None and (
         reason not in INFERRED or session.unknown_since >= session.disconnected_at
     ):
-        session.unknown_since, session.unknown_reason = None, ""
+        session.settle()
+
+
+def _is_end_of(session: Presence, fact: Fact) -> bool:
+    """True for a disconnect that is called a second time."""
+    if session.disconnected_at is None or session.end_reason != fact.detail:
+        return False
+    within = DUPLICATE_SECONDS_WITH_PORT if fact.port else DUPLICATE_SECONDS
+    return fact.time - session.disconnected_at < within and _may_be_connection_of(session, fact)
 
 
 def _is_connect_of(session: Presence, fact: Fact) -> bool:
@@ -290,10 +312,12 @@ class Rebuild:
         kept = [session for session in self.stored if not _reaches(session, self.begins)]
         again = [session for session in self.stored if _reaches(session, self.begins)]
         events = [event for event in events if event.time >= since]
-        for session in again:
-            events += _what_it_was_made_of(session, [*events, *self.new])
+        made_of = [fact for session in again for fact in _what_it_was_made_of(session, [*events, *self.new])]
+        # At the moment of such an end the next session may have begun.
+        ends = {fact.id for fact in made_of if fact.kind is Kind.DISCONNECTED}
         history = ClientHistory([replace(session) for session in sorted(kept, key=_began)])
-        history.apply(in_order([*self.new, *events, *(node for node in nodes if node.time >= since)]))
+        told = [*self.new, *events, *made_of, *(node for node in nodes if node.time >= since)]
+        history.apply(in_order(told, ends))
         rows = {_identity(session): session.row_id for session in again}
         for session in history.sessions:
             if session.row_id is None:
@@ -310,7 +334,7 @@ def _reaches(session: Presence, begins: float) -> bool:
     return (
         session.connected_at >= begins
         or (session.disconnected_at is not None and session.disconnected_at >= begins)
-        or (session.unknown_since is not None and session.unknown_since >= begins)
+        or (session.doubted_at is not None and session.doubted_at >= begins)
     )
 
 
@@ -338,7 +362,7 @@ def _what_it_was_made_of(session: Presence, facts: Sequence[Fact]) -> list[Fact]
     if not any(fact.kind is Kind.CONNECTED and fact.time == session.connected_at for fact in facts):
         missing.append(began)
     ended_at = session.disconnected_at
-    if ended_at is None or session.end_reason in INFERRED:
+    if ended_at is None or ended_at <= session.connected_at or session.end_reason in INFERRED:
         return missing
     if not any(
         fact.kind is Kind.DISCONNECTED

@@ -118,7 +118,14 @@ def _update(rows: Sequence[Session]) -> None:
         return
     moment = connection.ops.adapt_datetimefield_value
     values = [
-        (moment(row.disconnected_at), row.end_reason, moment(row.unknown_since), row.unknown_reason, row.pk)
+        (
+            moment(row.disconnected_at),
+            row.end_reason,
+            moment(row.unknown_since),
+            row.unknown_reason,
+            moment(row.doubted_at),
+            row.pk,
+        )
         for row in rows
     ]
     table = Session._meta.db_table
@@ -127,15 +134,16 @@ def _update(rows: Sequence[Session]) -> None:
             execute_values(
                 cursor,
                 f"UPDATE {table} SET disconnected_at = new.ended::timestamptz, end_reason = new.reason,"
-                " unknown_since = new.since::timestamptz, unknown_reason = new.doubt"
-                f" FROM (VALUES %s) AS new (ended, reason, since, doubt, id) WHERE {table}.id = new.id",
+                " unknown_since = new.since::timestamptz, unknown_reason = new.doubt,"
+                " doubted_at = new.told::timestamptz"
+                f" FROM (VALUES %s) AS new (ended, reason, since, doubt, told, id) WHERE {table}.id = new.id",
                 values,
                 page_size=UPDATED_AT_ONCE,
             )
         else:
             cursor.executemany(
                 f"UPDATE {table} SET disconnected_at = %s, end_reason = %s,"
-                " unknown_since = %s, unknown_reason = %s WHERE id = %s",
+                " unknown_since = %s, unknown_reason = %s, doubted_at = %s WHERE id = %s",
                 values,
             )
 
@@ -221,6 +229,7 @@ def _presence_of(row: Session) -> Presence:
         end_reason=row.end_reason,
         unknown_since=row.unknown_since.timestamp() if row.unknown_since else None,
         unknown_reason=row.unknown_reason,
+        doubted_at=row.doubted_at.timestamp() if row.doubted_at else None,
         row_id=row.pk,
     )
 
@@ -242,6 +251,7 @@ def _row_of(session: Presence) -> Session:
         end_reason=bounded(session.end_reason, TEXT_CHARACTERS),
         unknown_since=None if session.unknown_since is None else _utc(session.unknown_since),
         unknown_reason=session.unknown_reason,
+        doubted_at=None if session.doubted_at is None else _utc(session.doubted_at),
     )
 
 

@@ -212,6 +212,7 @@ def test_however_it_is_written_the_rows_say_what_all_facts_together_say(
                 row.end_reason,
                 row.unknown_since.timestamp() if row.unknown_since else None,
                 row.unknown_reason,
+                row.doubted_at.timestamp() if row.doubted_at else None,
             )
             for row in rows
         ] == told(history.sessions)

@@ -120,6 +120,10 @@ TABLE = {
     # --- Every call doubled ---
     "each call twice": ([up(0, 1), up(0.25, 1), down(9, 1), down(9.25, 1)], [(0, 9, "normal")]),
     "each call twice, without ports": ([up(0), up(0.25), down(9), down(9.25)], [(0, 9, "normal")]),
+    "a second disconnect, without ports, says nothing of the session before": (
+        [up(0), up(5), down(9), down(9.25)],
+        [(0, 5, SUPERSEDED), (5, 9, "normal")],
+    ),
     "the second disconnect after the next connect": (
         [up(0, 1), down(9, 1), up(10, 2), down(10.5, 1)],
         [(0, 9, "normal"), (10, None, "")],

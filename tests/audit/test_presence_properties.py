@@ -41,6 +41,7 @@ def told(sessions: list[Presence]) -> list[tuple[Any, ...]]:
             session.end_reason,
             session.unknown_since,
             session.unknown_reason,
+            session.doubted_at,
         )
         for session in sorted(sessions, key=lambda session: session.connected_at)
     ]
