@@ -6,9 +6,11 @@ from typing import Any
 from axes.models import AccessAttempt, AccessLog
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group, User
+from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
@@ -16,17 +18,18 @@ from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from unfold.decorators import action, display
 
-from accounts.admin import DeviceList
+from accounts.admin import DeviceList, moment
 from accounts.models import Device, DeviceGroup
-from accounts.readonly_fields import asked_once
 from acl.admin import DeviceGroupWithPoliciesAdmin, DeviceWithRulesAdmin, PolicyAdmin
 from acl.models import Policy
-from audit.admin import STANDING_COLOURS, EventAdmin, ReadOnlyAdmin, SessionAdmin, to_the_second
+from audit.admin import STANDING_COLOURS, EventAdmin, ReadOnlyAdmin, SessionAdmin
 from audit.models import Event, Session
-from audit.states import presence_of_device, presence_of_devices
+from audit.paging import BadCursor
+from audit.states import presence_of_devices
 from exhookadmin.api.admin import ApiKeyAdmin, EnrolmentAttemptAdmin, EnrolmentKeyAdmin
 from exhookadmin.api.models import ApiKey
 from exhookadmin.console.bulk_steps import BULK_ACTIONS
+from exhookadmin.console.device_page import panels_of, presence_of, timeline_of
 from exhookadmin.console.explain_pages import may_explain
 from exhookadmin.console.questions import explain_url, why_url
 from exhookadmin.console.what_changes_pages import note_of
@@ -129,11 +132,50 @@ class DeviceWithHistoryAdmin(HistoryAdmin, DeviceWithRulesAdmin):
     list_display: tuple[str, ...] = (
         DeviceWithRulesAdmin.list_display[0], "presence", "last_seen", *DeviceWithRulesAdmin.list_display[1:],
     )  # fmt: skip
-    readonly_fields = (*DeviceWithRulesAdmin.readonly_fields, "presence_in_words", "last_seen")
+    change_form_outer_before_template = "console/device_presence.html"
 
-    def get_fieldsets(self, request: HttpRequest, obj: Device | None = None) -> list[Any]:
-        presence = ("Presence", {"fields": (("presence_in_words", "last_seen"),)})
-        return [*super().get_fieldsets(request, obj), *([presence] if obj else [])]
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        *args: Any,
+        obj: Device | None = None,
+        **kwargs: Any,
+    ) -> HttpResponse:
+        if obj is not None:
+            # Not of what is in the form, which may be wrong.
+            stored = Device.objects.get(pk=obj.pk)
+            context["presence"] = presence_of(stored)
+            context["inline_admin_formsets"] = [
+                *context["inline_admin_formsets"], *panels_of(request, stored),
+            ]  # fmt: skip
+        response: HttpResponse = super().render_change_form(request, context, *args, obj=obj, **kwargs)
+        return response
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.timeline_view)
+        own = path("<path:object_id>/timeline/", view, name="accounts_device_timeline")
+        return [own, *super().get_urls()]
+
+    def timeline_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """All that happened to a device, in pages found by place."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        device = self._device(request, object_id)
+        before = request.GET.get("before", "")
+        try:
+            shown = timeline_of(request, device, before)
+        except BadCursor:
+            before, shown = "", timeline_of(request, device)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Timeline of “{device}”",
+            "opts": self.opts,
+            "original": device,
+            "shown": shown,
+            "first_url": request.path if before else "",
+        }
+        return TemplateResponse(request, "console/timeline_page.html", context)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DevicesWithPresence]:
         return DevicesWithPresence
@@ -142,16 +184,9 @@ class DeviceWithHistoryAdmin(HistoryAdmin, DeviceWithRulesAdmin):
     def presence(self, device: Any) -> str:
         return str(device.state_of_presence.standing)
 
-    @display(description="presence")
-    @asked_once
-    def presence_in_words(self, device: Device) -> str:
-        state = presence_of_device(device.pk, device.last_seen_at)
-        since = f" since {to_the_second(state.since)}" if state.since else ""
-        return f"{state.standing}{since}{f': {state.why}' if state.why else ''}"
-
     @display(description="last seen")
-    def last_seen(self, device: Device) -> str | None:
-        return to_the_second(device.last_seen_at)
+    def last_seen(self, device: Device) -> SafeString | None:
+        return moment(device.last_seen_at)
 
     @action(description="Explain", url_path="explain", icon="question_mark", permissions=["simulate"])
     def simulate(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -168,9 +203,7 @@ class DeviceWithHistoryAdmin(HistoryAdmin, DeviceWithRulesAdmin):
     )
     def events(self, request: HttpRequest, object_id: str) -> HttpResponse:
         device = self._device(request, object_id)
-        return HttpResponseRedirect(
-            f"{reverse('admin:audit_event_changelist')}?{urlencode({'device': device.username})}"
-        )
+        return HttpResponseRedirect(f"{reverse('console:explorer')}?{urlencode({'device': device.username})}")
 
     def has_events_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         return self.has_view_permission(request) and request.user.has_perm("audit.view_event")
