@@ -32,7 +32,7 @@ PROBLEMS = {
     403: "The key may not do this.",
     404: "There is none here.",
     412: "It has been changed meanwhile.",
-    415: "The body is not JSON.",
+    415: "The body is of another media type.",
     422: "The Idempotency-Key was used for another request.",
     429: "The key called too often.",
 }
@@ -59,7 +59,7 @@ class Schema(AutoSchema):
     def get_override_parameters(self) -> list[Any]:
         parameters = list(super().get_override_parameters())
         parameters += [NUMBERS[name] for name in NUMBERS if f"{{{name}}}" in self.path]
-        if self.method == "POST":
+        if self.method == "POST" and not getattr(self.view, "repeatable", False):
             parameters.append(IDEMPOTENCY_KEY)
         elif self.method in ("PUT", "PATCH", "DELETE"):
             parameters.append(IF_MATCH)

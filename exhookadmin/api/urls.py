@@ -6,6 +6,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.routers import SimpleRouter
 
 from exhookadmin.api.audit import EventView, SessionView
+from exhookadmin.api.bulk import BulkDeviceView
 from exhookadmin.api.check import CheckView
 from exhookadmin.api.credentials import CredentialView
 from exhookadmin.api.devices import DeviceView, GroupView
@@ -16,6 +17,7 @@ from exhookadmin.api.views import NUMBER, Nothing
 router = SimpleRouter()
 router.register("devices", DeviceView, "device")
 router.register(rf"devices/(?P<device_pk>{NUMBER})/credentials", CredentialView, "credential")
+router.register("bulk/devices", BulkDeviceView, "bulk-device")
 router.register("groups", GroupView, "group")
 router.register("policies", PolicyView, "policy")
 router.register("rules", RuleView, "rule")

@@ -23,6 +23,8 @@ from exhookadmin.api.scopes import Scope
 
 DOCUMENT = SchemaGenerator().get_schema(request=None, public=True)
 schema = schemathesis.openapi.from_dict(DOCUMENT)
+# Lines are text; Schemathesis knows no media type for them.
+schemathesis.serializer.alias("application/jsonl", "text/plain")
 
 
 @pytest.fixture
