@@ -7,8 +7,8 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-sqlite test-postgres torture coverage lint format protos lock bench certs clean setup \
-        setup-dev browser
+.PHONY: help run demo test test-sqlite test-postgres torture coverage lint format protos lock bench certs screenshots \
+        clean setup setup-dev browser
 
 PYTHON ?=
 CHROMIUM ?=
@@ -84,6 +84,9 @@ certs: setup ## a CA and certificates in var/certs, to try TLS with
 
 bench: setup-dev ## measure, and print how the figures compare with their targets
 	$(python) -m benchmarks $(BENCH_ARGS)
+
+screenshots: setup-dev browser ## the pictures in docs/screenshots; look at them before you commit them
+	$(on_sqlite) $(python) -m tests.screenshots
 
 clean: ## remove everything that make made, the virtual environment included
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov

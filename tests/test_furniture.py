@@ -69,6 +69,7 @@ def test_tests_run_with_the_versions_that_run_time_gets() -> None:
         "lock",
         "bench",
         "certs",
+        "screenshots",
         "clean",
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.base import AXE_SCRIPT
 from django.contrib.auth.models import User
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
@@ -64,17 +64,35 @@ class Site:
         wide, window = self.page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
         return [f"{self.page.url} scrolls sideways: {wide} of {window} pixels"] if wide > window else []
 
-    def barriers(self) -> list[str]:
-        """What axe-core finds on the page that shuts people out: rule, element, and what is wrong there."""
-        # Whatever still fades in would be measured half transparent.
-        self.page.evaluate("document.getAnimations().forEach(each => { try { each.finish() } catch {} })")
-        found = Axe().run(self.page).response["violations"]
+    def barriers(self, *rules: str) -> list[str]:
+        """What axe-core finds on the page that shuts people out: rule, element, and what is wrong there.
+
+        By all of its rules, or by these alone.
+        """
+        if not self.page.evaluate("'axe' in window"):
+            self.page.evaluate(AXE_SCRIPT)
+        # What still fades would be measured half transparent.
+        self.page.evaluate("document.getAnimations().forEach(each => each.cancel())")
+        options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
+        found = self.page.evaluate("options => axe.run(options)", options)["violations"]
         return [
             f"{self.page.url} {rule['id']} ({rule['impact']}): {node['html'][:200]} {node['failureSummary']}"
             for rule in found
             if rule["impact"] in GRAVE
             for node in rule["nodes"]
         ]
+
+    def problems(self) -> list[str]:
+        """In the light, in the dark and on a phone: barriers, and a page that is wider than the window."""
+        found = self.width_problems() + self.barriers()
+        self.page.evaluate("document.documentElement.classList.toggle('dark')")
+        found += self.barriers("color-contrast")
+        window = self.page.viewport_size
+        assert window is not None
+        self.page.set_viewport_size(PHONE["viewport"])
+        found += self.width_problems()
+        self.page.set_viewport_size(window)
+        return found
 
     def look(self, path: Path) -> None:
         """Takes a screenshot of a page that must not be wider than the window."""
