@@ -26,16 +26,25 @@ from accounts.validators import MQTT_STRING_BYTES
 def save_device(device: Device, groups: Iterable[DeviceGroup] | None = None) -> Device:
     """Checks and stores a device; ``groups`` replaces its groups unless it is None.
 
-    Raises ValidationError naming each wrong field.
+    Raises ValidationError naming each wrong field, also when the device has been deleted meanwhile.
     """
     device.full_clean()
     groups = None if groups is None else list(groups)
     change = states.device_change(device, groups)
-    device.save()
+    if device.pk is None:
+        device.save()
+    elif Device.objects.filter(pk=device.pk).select_for_update().exists():
+        # But for when it was seen last, which the endpoint may have written since this was read.
+        device.save(update_fields=[name for name in _STORED if name != "last_seen_at"])
+    else:
+        raise ValidationError("This device has been deleted meanwhile.")
     if groups is not None:
         device.groups.set(groups)
     announce([change.stored_as(device.pk)])
     return device
+
+
+_STORED = [field.name for field in Device._meta.concrete_fields if not field.primary_key]
 
 
 def create_device(username: str, *, groups: Iterable[DeviceGroup] = (), **fields: Any) -> Device:

@@ -410,3 +410,22 @@ def test_revoking_the_credentials_of_devices_counts_those_that_were_on(pump):
     assert list(Credential.objects.filter(enabled=True).values_list("device__username", flat=True)) == [
         "other"
     ]
+
+
+@pytest.mark.django_db
+def test_saving_a_device_takes_back_nothing_that_the_endpoint_noted_meanwhile():
+    device = services.create_device("pump-17")
+    Device.objects.update(last_seen_at=NOON)
+    device.description = "in the cellar"
+    services.save_device(device)
+    stored = Device.objects.get()
+    assert (stored.description, stored.last_seen_at) == ("in the cellar", NOON)
+
+
+@pytest.mark.django_db
+def test_a_device_that_was_deleted_meanwhile_does_not_come_back():
+    device = services.create_device("pump-17")
+    Device.objects.all().delete()
+    with pytest.raises(ValidationError):
+        services.save_device(device)
+    assert not Device.objects.exists()

@@ -185,7 +185,8 @@ def test_a_device_leads_to_its_events(admin_client: Client, log: dict[str, Event
     url = reverse("admin:accounts_device_change", args=[device.pk])
     way = url.replace("/change/", "/events/")
     assert way in admin_client.get(url).content.decode()
-    assert listed(admin_client, admin_client.get(way)["Location"], log) == ["wrong"]
+    explorer = admin_client.get(admin_client.get(way)["Location"])
+    assert [row.event for row in explorer.context["rows"]] == [log["wrong"]]
 
 
 def make(count: int) -> None:
@@ -208,7 +209,8 @@ def test_lists_cost_the_same_however_long_they_are_and_count_nothing(
     few = queries_of(admin_client, url + query)
     make(40)
     many = queries_of(admin_client, url + query)
-    assert len(many) == len(few) <= 6
+    # Three of them are the login's: its session twice, and its second factor.
+    assert len(many) == len(few) <= 10
     for sql in many:
         assert "COUNT(" not in sql
         assert "DISTINCT" not in sql
