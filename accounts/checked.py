@@ -28,12 +28,24 @@ class CheckedModel(models.Model):
     def clean_fields(self, exclude: Collection[str] | None = None) -> None:
         checked = [field for field in self._meta.concrete_fields if field.name not in (exclude or ())]
         for field in checked:
-            if field.blank and not field.null and _is_nothing(field, getattr(self, field.attname)):
+            value = getattr(self, field.attname)
+            if field.blank and not field.null and _is_nothing(field, value):
                 setattr(self, field.attname, field.get_default())
+            elif field.blank and field.null and isinstance(value, str) and not value:
+                # Django lets an empty text pass for a moment or a number, and stores it as none.
+                setattr(self, field.attname, None)
         errors = {
             field.name: [ValidationError("A value of this kind cannot be stored here.", code="unstorable")]
             for field in checked
             if not _can_be_asked(field, getattr(self, field.attname))
+        }
+        # Of other fields than texts Django's message repeats the value, and no page could be sent with it.
+        errors |= {
+            field.name: [ValidationError(problem, code="unstorable")]
+            for field in checked
+            if not isinstance(field, models.CharField | models.TextField)
+            and isinstance(value := getattr(self, field.attname), str)
+            and (problem := text_problem(value))
         }
         try:
             super().clean_fields({*(exclude or ()), *errors})

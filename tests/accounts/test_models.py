@@ -200,6 +200,20 @@ def test_networks_are_stored_one_a_line_in_the_standard_spelling():
     assert device.networks == "10.0.0.0/8\n2001:db8::1/128\n192.0.2.0/24"
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["valid_from", "enabled"])
+def test_half_a_surrogate_pair_is_refused_in_words_that_can_be_sent(name: str):
+    said = refusals(Device(**{"username": "pump-17", name: "\ud800"}))
+    assert "surrogate" in said[name].encode().decode()
+
+
+@pytest.mark.django_db
+def test_an_empty_text_for_a_moment_is_none():
+    device = Device(username="pump-17", valid_from="", valid_until=now())
+    assert refusals(device) == {}
+    assert device.valid_from is None
+
+
 class AnyDevice(HypothesisTestCase):
     @given(
         username=any_text | st.none(),
