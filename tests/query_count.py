@@ -20,5 +20,5 @@ _LOGIN = re.compile(r"django_session|otp_|^(RELEASE )?SAVEPOINT")
 
 
 def besides_the_login(queries: Iterable[dict[str, str]]) -> list[str]:
-    """The SQL of captured queries that are the page's own: a login is read, and prolonged, with each request."""
+    """The SQL that is the page's own: a login is read, and prolonged, with each request."""
     return [query["sql"] for query in queries if not _LOGIN.search(query["sql"])]
