@@ -28,7 +28,7 @@ ADOPTED_AFTER_SECONDS = 6.0
 
 def measure(bench: Bench) -> list[Figure]:
     """On PostgreSQL, one server for all three."""
-    names = ["writer", "hooks", "memory"]
+    names = ["recording-writer", "recording-hooks", "recording-memory"]
     with databases.empty_postgresql(bench.directory, names) as (writer, hooks, memory):
         return [_against_copy(bench, writer), *_hooks(bench, hooks), _memory(bench, memory)]
 

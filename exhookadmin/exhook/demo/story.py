@@ -29,12 +29,13 @@ class WebTaken(Exception):
 class Wishes:
     """``target`` is an endpoint that runs already, else one is started, with the web interface at
     ``web`` unless that is empty. Without ``mqtt_port`` MQTT's own is used, or a free one.
-    ``seconds`` of None is until somebody stops it."""
+    ``seconds`` of None is until somebody stops it; ``told_to_stop`` says whether somebody did."""
 
     target: str = ""
     web: str = ""
     mqtt_port: int | None = None
     seconds: float | None = None
+    told_to_stop: Callable[[], bool] = lambda: False
 
 
 def run(wishes: Wishes, say: Say) -> None:
@@ -64,7 +65,7 @@ def run(wishes: Wishes, say: Say) -> None:
 
         until = float("inf") if wishes.seconds is None else time.monotonic() + wishes.seconds
         with living(fleet, port, tell) as go_on:
-            while time.monotonic() < until:
+            while time.monotonic() < until and not wishes.told_to_stop():
                 go_on()
                 time.sleep(TICK_SECONDS)
     say("Stopped. The devices and what happened stay in the database.")

@@ -50,8 +50,9 @@ class Command(BaseCommand):
             "" if options["no_web"] else options["web"],
             options["mqtt_port"],
             options["seconds"],
+            lambda: self._told,
         )
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             story.run(wishes, self._say)
         except KeyboardInterrupt:
@@ -70,7 +71,15 @@ class Command(BaseCommand):
                 f"No endpoint answers at {silent}. Start it with manage.py run_exhook, or leave --target out."
             ) from None
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    _told = False
+
+    def _stop(self, number: int, frame: object) -> None:
+        # An exception that is raised inside a finalizer is lost; what is noted is not.
+        self._told = True
+        raise KeyboardInterrupt
 
     def _say(self, text: str) -> None:
         self.stdout.write(text)
