@@ -206,6 +206,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["exhookadmin.api.authentication.KeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["exhookadmin.api.permissions.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "LIST_SERIALIZER_ERRORS_AS_DICT": True,
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_THROTTLE_CLASSES": ["exhookadmin.api.throttling.KeyThrottle"],
     "DEFAULT_THROTTLE_RATES": {
@@ -229,7 +230,10 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "ENUM_NAME_OVERRIDES": {"CredentialKind": "accounts.models.CREDENTIAL_KINDS"},
+    "ENUM_NAME_OVERRIDES": {
+        "CredentialKind": "accounts.models.CREDENTIAL_KINDS",
+        "RuleAction": "acl.models.ACTIONS",
+    },
 }
 
 GRPC_FRAMEWORK = {"ROOT_HANDLERS_HOOK": "exhookadmin.exhook.service.grpc_handlers"}

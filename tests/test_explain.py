@@ -1,5 +1,6 @@
 """What explain says is what the endpoint answers, and it shows every check and rule on the way."""
 
+import json
 import re
 from datetime import timedelta
 from io import StringIO
@@ -23,11 +24,14 @@ from acl.core.rules import Action
 from acl.models import Rule
 from acl.rulesets import load_policy_book
 from acl.services import create_policy, create_rule
+from exhookadmin.api.keys import create_key
+from exhookadmin.api.scopes import Scope
 from exhookadmin.exhook.emqx import Node, Target, headers_of, open_channel
 from exhookadmin.exhook.hooks import Hook
 from exhookadmin.exhook.replies import ALLOW, DENY
 from exhookadmin.exhook.versions import VERSIONS
 from exhookadmin.explain import CHECKED, EXISTS, PROVES_ITSELF, Explained, explain_access, explain_connect
+from tests.api.conftest import Caller
 from tests.endpoint import StartEndpoint
 
 PASSWORD = "a long way home"
@@ -239,6 +243,33 @@ def test_the_command_s_exit_code_is_the_decision(token: str, tmp_path: Path) -> 
     assert code == 0
     assert "Live credentials: 2." in output
     assert token not in output
+
+
+def test_several_topics_are_answered_in_their_order_and_one_denial_is_a_denial(token: str) -> None:
+    allowed = ("--client", "pump-1", "--publish", "alarm/pump-1", "--subscribe", "site/1/#")
+    code, output = run_explain(*allowed)
+    assert code == 0
+    assert re.findall(r"^Asked +(.*)", output, re.MULTILINE) == [
+        "publish alarm/pump-1",
+        "subscribe to site/1/#",
+    ]
+    code, output = run_explain(*allowed, "--publish", "elsewhere", "--publish", "site/1")
+    assert (code, output.count("Decision  ALLOW"), output.count("Decision  DENY")) == (1, 3, 1)
+
+
+def test_programs_get_what_the_api_answers(token: str) -> None:
+    call = Caller(create_key("program", [Scope.CHECK])[1])
+    topics = ["site/1/temperature", "site/secret/plan", "site/+"]
+    arguments = [part for topic in topics for part in ("--publish", topic)]
+    code, output = run_explain("--client", "pump-1", *arguments, "--json")
+    assert code == 1
+    asked = {"client": {"client_id": "pump-1"}, "action": "publish", "topics": topics}
+    assert [json.loads(line) for line in output.splitlines()] == call("post", "check/", asked).json()[
+        "results"
+    ]
+    code, output = run_explain("--client", "pump-1", "--connect", "--json")
+    asked = {"client": {"client_id": "pump-1"}, "action": "connect"}
+    assert (code, [json.loads(output)]) == (1, call("post", "check/", asked).json()["results"])
 
 
 @pytest.mark.parametrize(

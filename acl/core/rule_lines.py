@@ -74,20 +74,23 @@ def read_rules(text: str, source: str, known: Iterable[Rule] = ()) -> tuple[Rule
     A line that spells a rule of `known` is that rule; others are younger than all of them. Raises
     WrongLine for the first line that cannot be read.
     """
-    unchanged: dict[str, list[Rule]] = defaultdict(list)
-    for rule in sorted(known, key=lambda rule: rule.id, reverse=True):
-        unchanged[rule_line(rule)].append(rule)
     rules: list[Rule] = []
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         try:
-            rule = read_rule(line, UNSAVED + number, source)
+            rules.append(read_rule(line, UNSAVED + number, source))
         except ValueError as problem:
             raise WrongLine(f"Line {number}: {problem}") from None
-        same = unchanged[rule_line(rule)]
-        rules.append(same.pop() if same else rule)
-    return tuple(rules)
+    return known_again(rules, known)
+
+
+def known_again(rules: Iterable[Rule], known: Iterable[Rule]) -> tuple[Rule, ...]:
+    """The same rules, but those that say what a rule of `known` says are that rule, each of them once."""
+    unchanged: dict[str, list[Rule]] = defaultdict(list)
+    for rule in sorted(known, key=lambda rule: rule.id, reverse=True):
+        unchanged[rule_line(rule)].append(rule)
+    return tuple(same.pop() if (same := unchanged[rule_line(rule)]) else rule for rule in rules)
 
 
 def _unquoted(text: str) -> str:

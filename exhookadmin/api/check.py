@@ -1,6 +1,6 @@
 """What would be decided, and why: the endpoint's own function, asked over HTTP."""
 
-from dataclasses import asdict
+import time
 from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema
@@ -11,10 +11,11 @@ from rest_framework.response import Response
 from accounts.core.client import Client
 from acl.core.decide import AccessRequest
 from acl.core.rules import Action
+from exhookadmin.api.hypothetical import HypotheticalSerializer, drafts_of
 from exhookadmin.api.scopes import Scope
 from exhookadmin.api.views import ResourceView
-from exhookadmin.explain import Explained, explain_access, explain_connect
-from exhookadmin.words import REASONS
+from exhookadmin.explain import explain_connect, explain_known, look_up, suppose
+from exhookadmin.explained_rows import explained_row
 
 MOST_TOPICS = 100
 CONNECT = "connect"
@@ -45,18 +46,26 @@ class CheckSerializer(serializers.Serializer[Any]):
         max_length=MOST_TOPICS,
         help_text="Topics to publish to, or topic filters to subscribe to.",
     )
+    hypothetical = HypotheticalSerializer(
+        required=False, help_text="Decide as if the policies were these. Nothing is stored."
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if (attrs["action"] == CONNECT) == bool(attrs["topics"]):
             fix = "leave it out" if attrs["topics"] else "name at least one"
             raise serializers.ValidationError({"topics": [f"For “{attrs['action']}”: {fix}."]})
+        if attrs["action"] == CONNECT and "hypothetical" in attrs:
+            fix = "leave it out: policies do not decide who connects"
+            raise serializers.ValidationError({"hypothetical": [f"For “{CONNECT}”: {fix}."]})
         return attrs
 
 
 class RuleTriedSerializer(serializers.Serializer[Any]):
     """One rule, and what came of trying it."""
 
-    id = serializers.IntegerField()
+    id = serializers.IntegerField(
+        allow_null=True, help_text="Null: a hypothetical rule, which is not stored."
+    )
     source = serializers.CharField(help_text="Whose rule it is.")
     text = serializers.CharField()
     matched = serializers.BooleanField()
@@ -72,6 +81,13 @@ class DeviceCheckSerializer(serializers.Serializer[Any]):
     detail = serializers.CharField(allow_blank=True, help_text="What the device demands and the client has.")
 
 
+class StoredDecisionSerializer(serializers.Serializer[Any]):
+    """What is decided without the hypothetical policies."""
+
+    allow = serializers.BooleanField()
+    reason = serializers.CharField()
+
+
 class ExplanationSerializer(serializers.Serializer[Any]):
     """A decision with all that was looked at."""
 
@@ -84,6 +100,9 @@ class ExplanationSerializer(serializers.Serializer[Any]):
     problem = serializers.CharField(allow_blank=True)
     checks = DeviceCheckSerializer(many=True)
     considered = RuleTriedSerializer(many=True)
+    stored = StoredDecisionSerializer(
+        required=False, help_text="Beside a hypothetical answer: the decision of what is stored."
+    )
 
 
 class ChecksSerializer(serializers.Serializer[Any]):
@@ -109,34 +128,25 @@ class CheckView(ResourceView):
         given = asked.validated_data
         client = Client(**given["client"])
         if given["action"] == CONNECT:
-            return Response({"results": [_shown("", explain_connect(client))]})
-        action = Action(given["action"])
-        return Response(
-            {
-                "results": [
-                    _shown(topic, explain_access(client, AccessRequest(action, topic)))
-                    for topic in given["topics"]
-                ]
-            }
-        )
+            return Response({"results": [explained_row("", explain_connect(client))]})
+        return Response({"results": _answers(client, given)})
 
 
-def _shown(topic: str, explained: Explained) -> dict[str, Any]:
-    decision = explained.decision
-    tried = [
-        {**asdict(each.rule.ref), "matched": each.matched, "why": each.why} for each in explained.considered
+def _answers(client: Client, given: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row a topic, all of them about one look-up and one moment."""
+    now = time.time()
+    known = look_up(client)
+    requests = [AccessRequest(Action(given["action"]), topic) for topic in given["topics"]]
+    stored = [explain_known(known, client, asked, now) for asked in requests]
+    if "hypothetical" not in given:
+        return [explained_row(asked.topic, each) for asked, each in zip(requests, stored, strict=True)]
+    supposed = known
+    for draft in drafts_of(given["hypothetical"], known.principal):
+        supposed = suppose(supposed, draft)
+    return [
+        {
+            **explained_row(asked.topic, explain_known(supposed, client, asked, now)),
+            "stored": {"allow": each.decision.allow, "reason": each.decision.reason},
+        }
+        for asked, each in zip(requests, stored, strict=True)
     ]
-    deciding = explained.deciding
-    return {
-        "topic": topic,
-        "allow": decision.allow,
-        "reason": decision.reason,
-        "meaning": REASONS[decision.reason].meaning,
-        "device": explained.principal.username if explained.principal else None,
-        "rule": next(
-            (shown for shown, each in zip(tried, explained.considered, strict=True) if each is deciding), None
-        ),
-        "problem": explained.problem,
-        "checks": [asdict(check) for check in explained.checks],
-        "considered": tried,
-    }

@@ -1,6 +1,7 @@
 """manage.py explain: why a device may, or may not, connect, publish or subscribe."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,17 @@ from accounts.core.client import Client
 from accounts.core.decision import Reason
 from acl.core.decide import AccessRequest
 from acl.core.rules import Action
-from exhookadmin.explain import Explained, explain_access, explain_connect
+from exhookadmin.cli.output import add_json_option, answer
+from exhookadmin.explain import Explained, explain_connect, explain_known, look_up
+from exhookadmin.explained_rows import explained_row
 from exhookadmin.words import REASONS
 
 
 class Command(BaseCommand):
     help = (
         "Prints what the endpoint would decide, with every device check and every rule it considers, in "
-        "evaluation order. Exit code 0: allowed; 1: denied; 2: the question was not understood."
+        "evaluation order. Exit code 0: all is allowed; 1: something is denied; 2: the question was not "
+        "understood."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -26,22 +30,31 @@ class Command(BaseCommand):
         parser.add_argument("--username", default="", help="The MQTT username, if it sends one.")
         parser.add_argument("--address", default="", help="Where it connects from.")
         parser.add_argument("--cn", default="", help="The common name in its TLS client certificate.")
-        asked = parser.add_mutually_exclusive_group(required=True)
-        asked.add_argument("--connect", action="store_true", help="May it connect?")
-        asked.add_argument("--publish", metavar="TOPIC", help="May it publish to the topic?")
-        asked.add_argument("--subscribe", metavar="FILTER", help="May it subscribe to the filter?")
+        parser.add_argument("--connect", action="store_true", help="May it connect?")
+        for action, name, words in (
+            (Action.PUBLISH, "TOPIC", "May it publish to the topic?"),
+            (Action.SUBSCRIBE, "FILTER", "May it subscribe to the filter?"),
+        ):
+            parser.add_argument(
+                f"--{action}",
+                dest="requests",
+                action="append",
+                type=partial(AccessRequest, action),
+                default=[],
+                metavar=name,
+                help=f"{words} Can be given several times; the answers keep the order.",
+            )
         parser.add_argument(
             "--password-file",
             metavar="FILE",
             help="With --connect: a file with the password or token it sends, - for standard input. "
             "Without, it sends none.",
         )
+        add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["password_file"] and not options["connect"]:
-            raise CommandError(
-                "A password matters when connecting only: use it with --connect.", returncode=2
-            )
+        requests: list[AccessRequest] = options["requests"]
+        _refuse_nonsense(options["connect"], requests, options["password_file"])
         client = Client(
             client_id=options["client"],
             username=options["username"],
@@ -50,16 +63,35 @@ class Command(BaseCommand):
             cn=options["cn"],
         )
         if options["connect"]:
-            asked, explained = "connect", explain_connect(client)
+            answers = [("connect", "", explain_connect(client))]
         else:
-            action = Action.PUBLISH if options["publish"] is not None else Action.SUBSCRIBE
-            topic = options["publish"] if action is Action.PUBLISH else options["subscribe"]
-            asked = f"{action} {'to ' if action is Action.SUBSCRIBE else ''}{topic}"
-            explained = explain_access(client, AccessRequest(action, topic))
-        for line in _lines(asked, explained):
-            self.stdout.write(line)
-        if not explained.decision.allow:
+            known = look_up(client)
+            answers = [
+                (_asked(request), request.topic, explain_known(known, client, request))
+                for request in requests
+            ]
+        if options["json"]:
+            rows = [explained_row(topic, explained) for _, topic, explained in answers]
+            answer(self.stdout, rows, (), as_json=True)
+        else:
+            for number, (asked, _, explained) in enumerate(answers):
+                for line in ["", *_lines(asked, explained)] if number else _lines(asked, explained):
+                    self.stdout.write(line)
+        if not all(explained.decision.allow for _, _, explained in answers):
             raise SystemExit(1)
+
+
+def _refuse_nonsense(connect: bool, requests: list[AccessRequest], password_file: str | None) -> None:
+    if not connect and not requests:
+        raise CommandError("One of --connect --publish --subscribe is required.", returncode=2)
+    if connect and requests:
+        raise CommandError(f"--connect is not allowed with --{requests[0].action}.", returncode=2)
+    if password_file and not connect:
+        raise CommandError("A password matters when connecting only: use it with --connect.", returncode=2)
+
+
+def _asked(request: AccessRequest) -> str:
+    return f"{request.action} {'to ' if request.action is Action.SUBSCRIBE else ''}{request.topic}"
 
 
 def _password(name: str | None) -> str:
