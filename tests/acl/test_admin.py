@@ -39,7 +39,7 @@ def with_rule(data: Data, **fields: str) -> Data:
 def rule_errors(response: Any) -> list[dict[str, str]]:
     assert response.status_code == 200, "the form was accepted"
     formsets = [inline.formset for inline in response.context["inline_admin_formsets"]]
-    [formset] = [formset for formset in formsets if formset.model is Rule]
+    [formset] = [formset for formset in formsets if getattr(formset, "model", None) is Rule]
     return [{field: " ".join(texts) for field, texts in errors.items()} for errors in formset.errors]
 
 
