@@ -21,7 +21,8 @@ class Plan:
     ``transports`` are those of the measurements that take long; ``seconds`` is what one run
     takes; ``pumps`` devices are connected; ``newcomers`` are there to connect for the first
     time, ``first_logins`` of them in a run. ``facts`` are written in a run, and ``hooks``
-    called. After a storm nothing of it is left when ``calm_seconds`` have passed.
+    called. After a storm nothing of it is left when ``calm_seconds`` have passed. ``imported``
+    devices are stored in each of ``import_rounds``, which take long.
     """
 
     transports: tuple[Transport, ...]
@@ -43,6 +44,11 @@ class Plan:
     waiting_facts: int
     short_log: int
     long_log: int
+    imported: int
+    import_rounds: int
+    import_beside: int
+    small_import: int
+    large_import: int
 
 
 FULL = Plan(
@@ -65,6 +71,11 @@ FULL = Plan(
     waiting_facts=1_000_000,
     short_log=10_000,
     long_log=10_000_000,
+    imported=100_000,
+    import_rounds=3,
+    import_beside=100_000,
+    small_import=10_000,
+    large_import=200_000,
 )
 QUICK = Plan(
     transports=("grpcio",),
@@ -86,6 +97,11 @@ QUICK = Plan(
     waiting_facts=50_000,
     short_log=10_000,
     long_log=200_000,
+    imported=10_000,
+    import_rounds=1,
+    import_beside=20_000,
+    small_import=2_000,
+    large_import=20_000,
 )
 # For tests: that everything runs, not how fast.
 TINY = Plan(
@@ -108,6 +124,11 @@ TINY = Plan(
     waiting_facts=500,
     short_log=200,
     long_log=2_000,
+    imported=500,
+    import_rounds=1,
+    import_beside=10_000,
+    small_import=500,
+    large_import=1_500,
 )
 
 

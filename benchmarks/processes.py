@@ -156,6 +156,18 @@ def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def peak_resident_bytes(pid: int) -> int:
+    """The most memory that one process has had in RAM since its program began; 0 when it is gone.
+
+    ``getrusage`` would also count what the parent had when it made the process.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
+
+
 def cpu_seconds_of(pid: int) -> float:
     """CPU time of one process so far; 0 when it is gone."""
     try:

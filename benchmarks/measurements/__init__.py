@@ -10,6 +10,7 @@ from benchmarks.measurements import (
     explorer,
     fleet_size,
     hooks,
+    imports,
     logins,
     recording,
     rules,
@@ -28,4 +29,5 @@ MEASUREMENTS: Mapping[str, Callable[[Bench], list[Figure]]] = {
     "recording": recording.measure,
     "explorer": explorer.measure,
     "hooks": hooks.measure,
+    "imports": imports.measure,
 }
