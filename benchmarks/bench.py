@@ -126,9 +126,9 @@ TINY = Plan(
     long_log=2_000,
     imported=500,
     import_rounds=1,
-    import_beside=10_000,
+    import_beside=5_000,
     small_import=500,
-    large_import=1_500,
+    large_import=1_000,
 )
 
 
