@@ -31,6 +31,7 @@ from exhookadmin.api.models import ApiKey
 from exhookadmin.console.bulk_steps import BULK_ACTIONS
 from exhookadmin.console.device_page import panels_of, presence_of, timeline_of
 from exhookadmin.console.explain_pages import may_explain
+from exhookadmin.console.import_pages import formats_for
 from exhookadmin.console.questions import explain_url, why_url
 from exhookadmin.console.what_changes_pages import note_of
 from exhookadmin.enrolment.models import EnrolmentAttempt, EnrolmentKey
@@ -128,6 +129,7 @@ class DeviceWithHistoryAdmin(HistoryAdmin, DeviceWithRulesAdmin):
     """Adds to the device whether it is online, its events, and who changed it."""
 
     actions = BULK_ACTIONS
+    actions_list = ("import_file",)
     actions_detail = (*DeviceWithRulesAdmin.actions_detail, "events", "simulate")
     list_display: tuple[str, ...] = (
         DeviceWithRulesAdmin.list_display[0], "presence", "last_seen", *DeviceWithRulesAdmin.list_display[1:],
@@ -187,6 +189,13 @@ class DeviceWithHistoryAdmin(HistoryAdmin, DeviceWithRulesAdmin):
     @display(description="last seen")
     def last_seen(self, device: Device) -> SafeString | None:
         return moment(device.last_seen_at)
+
+    @action(description="Import", url_path="import", icon="upload_file", permissions=["import_file"])
+    def import_file(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponseRedirect(reverse("console:import"))
+
+    def has_import_file_permission(self, request: HttpRequest) -> bool:
+        return bool(formats_for(request))
 
     @action(description="Explain", url_path="explain", icon="question_mark", permissions=["simulate"])
     def simulate(self, request: HttpRequest, object_id: str) -> HttpResponse:

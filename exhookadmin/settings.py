@@ -71,6 +71,9 @@ INSTALLED_APPS = [
     "exhookadmin",
 ]
 
+# What people upload may hold passwords: up to this, more than the import page takes, it touches no disk.
+FILE_UPLOAD_MAX_MEMORY_SIZE = 6 * 1024 * 1024
+
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "exhookadmin.staff.headers.HeadersMiddleware",

@@ -3,7 +3,13 @@
 from django.contrib import admin
 from django.urls import path
 
-from exhookadmin.console import explain_pages, explorer_pages, stranger_pages, what_changes_pages
+from exhookadmin.console import (
+    explain_pages,
+    explorer_pages,
+    import_pages,
+    stranger_pages,
+    what_changes_pages,
+)
 
 app_name = "console"
 urlpatterns = [
@@ -14,6 +20,7 @@ urlpatterns = [
     path("explorer/save/", admin.site.admin_view(explorer_pages.save), name="save_search"),
     path("explorer/forget/<int:number>/", admin.site.admin_view(explorer_pages.forget), name="forget_search"),
     path("explain/devices/", admin.site.admin_view(explain_pages.device_names), name="device_names"),
+    path("import/", admin.site.admin_view(import_pages.import_file), name="import"),
     path("strangers/", admin.site.admin_view(stranger_pages.strangers), name="strangers"),
     path("strangers/create/", admin.site.admin_view(stranger_pages.create), name="create_from_stranger"),
     path("strangers/dismiss/", admin.site.admin_view(stranger_pages.dismiss), name="dismiss_stranger"),

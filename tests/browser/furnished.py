@@ -142,6 +142,8 @@ def pages(site: Site) -> list[str]:
         f"/admin/accounts/device/{long.pk}/change/",
         f"/admin/explain/?username=pump-17&action=publish&topics=a/b&policy={policy.pk}",
         f"/admin/explain/?event={event.pk}",
+        "/admin/import/?format=emqx-users-csv",
+        "/admin/import/?format=emqx-acl-conf",
         "/admin/explorer/?text=nothing-like-it",
         "/admin/explorer/?device=pump-17&since=7d",
     ]

@@ -67,18 +67,23 @@ def csv_rows(stream: BinaryIO, *, required: Collection[str], optional: Collectio
 
 
 def _check_header(names: list[str], required: Collection[str], optional: Collection[str]) -> None:
+    families = tuple(name for name in optional if name.endswith("."))
+    unknown = [
+        name
+        for name in names
+        if name not in required and name not in optional and not (families and name.startswith(families))
+    ]
     for name in names:
-        if names.count(name) > 1:
+        if names.count(name) > 1 and name not in unknown:
             raise Malformed(1, f"the column {quoted(name)} is there twice")
+    # Before any unknown name is repeated: in a file without a header it is somebody's password.
     for name in required:
         if name not in names:
-            raise Malformed(1, f"the column {quoted(name)} is missing; found: {quoted(', '.join(names))}")
-    families = tuple(name for name in optional if name.endswith("."))
-    for name in names:
-        if name not in required and name not in optional and not (families and name.startswith(families)):
-            raise Malformed(
-                1, f"the column {quoted(name)} is not known; known are {', '.join([*required, *optional])}"
-            )
+            raise Malformed(1, f"the column {quoted(name)} is missing: the first line must name the columns")
+    if unknown:
+        raise Malformed(
+            1, f"the column {quoted(unknown[0])} is not known; known are {', '.join([*required, *optional])}"
+        )
 
 
 class _Numbered:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from accounts.core.binding import Binding
-from accounts.stored_hashes import UnusableHash, emqx_hash, emqx_plain
+from accounts.stored_hashes import DIGESTS, UnusableHash, emqx_hash, emqx_plain
 from exhookadmin.fleet.formats.csv_rows import csv_rows
 from exhookadmin.fleet.formats.json_items import json_items
 from exhookadmin.fleet.formats.malformed import Malformed
@@ -18,6 +18,8 @@ from exhookadmin.fleet.formats.typed import an_object, optional_text, required_t
 from exhookadmin.fleet.records import CredentialRecord, DeviceRecord, Finding, Kind, Read
 
 ORIGIN = "imported from EMQX"
+ALGORITHMS = ("plain", *DIGESTS, "bcrypt", "pbkdf2")
+"""As EMQX calls them in the settings of its authenticator."""
 
 
 def read_emqx_users_csv(stream: BinaryIO, options: Options) -> Iterator[Read]:

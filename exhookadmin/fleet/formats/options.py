@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from accounts.core.binding import Binding
 
+LIST_NAME_CHARACTERS = 100
+"""The longest ``name``: it begins the notes of rules."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:

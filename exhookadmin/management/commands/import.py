@@ -15,19 +15,18 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import IntegrityError
 
 from accounts.core.binding import Binding
-from accounts.stored_hashes import DIGESTS, MACS, SALT_POSITIONS
+from accounts.stored_hashes import MACS, SALT_POSITIONS
 from accounts.validators import ATTRIBUTE_NAME
 from exhookadmin.cli.output import NOT_UNDERSTOOD, cell
+from exhookadmin.fleet.formats.emqx_users import ALGORITHMS
 from exhookadmin.fleet.formats.go_auth_hash import SALT_ENCODINGS
 from exhookadmin.fleet.formats.known import FORMATS
-from exhookadmin.fleet.formats.options import Options
+from exhookadmin.fleet.formats.options import LIST_NAME_CHARACTERS, Options
 from exhookadmin.fleet.importing import Choices, ImportRefused, import_fleet
 from exhookadmin.fleet.records import Kind
 from exhookadmin.fleet.report import Report
 
 SOME_REFUSED = 1
-LIST_NAME_CHARACTERS = 100
-ALGORITHMS = ("plain", *DIGESTS, "bcrypt", "pbkdf2")
 WORDS = {
     Kind.ERROR: "Errors",
     Kind.ALLOW_LOST: "Allows that would be left out (accept with --drop-allows)",
