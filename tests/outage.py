@@ -1,5 +1,6 @@
 """The database really goes away: its address turns dead, and its connections are cut."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ from django.db import connection, connections
 
 # Nothing listens there, and nothing can: ports below 1024 are for those who ask.
 DEAD_PORT = 1
+LOOKS = 10
+LOOK_AGAIN_SECONDS = 0.03
 
 
 class Outage:
@@ -25,10 +28,13 @@ class Outage:
         if connection.vendor == "postgresql":
             self._settings["PORT"] = DEAD_PORT
             with connection.cursor() as cursor:
-                cursor.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                )
+                # More than once: who was just connecting is not listed yet, and would go on.
+                for _ in range(LOOKS):
+                    cursor.execute(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                    )
+                    time.sleep(LOOK_AGAIN_SECONDS)
         else:
             self._settings["NAME"] = str(Path(self._address["NAME"]).parent / "unplugged" / "disk.sqlite3")
 

@@ -18,6 +18,7 @@ from accounts.core.binding import Binding
 from accounts.core.networks import address_allowed, parse_networks
 from accounts.models import Device
 from accounts.services import create_device, create_token
+from accounts.validators import validate_mqtt_name
 from exhookadmin.enrolment.models import EnrolmentAttempt, EnrolmentKey
 from exhookadmin.secrets import identifier_of, new_secret, proves
 
@@ -120,6 +121,11 @@ def _enrol(key: EnrolmentKey, username: str, client_id: str, address: str, now: 
         raise Refused("This enrolment key is used up.")
     if not username.startswith(key.username_prefix):
         raise Refused(f"The username must begin with “{key.username_prefix}”.")
+    # Before a database is asked for it: PostgreSQL knows no text with a NUL.
+    try:
+        validate_mqtt_name(username)
+    except ValidationError as problem:
+        raise ValidationError({"username": problem.messages}) from None
     device = _prepared(key, username) or create_device(
         username, groups=[key.group], attributes=key.attributes, **_binding(client_id)
     )

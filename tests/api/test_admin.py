@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 
 from accounts.models import DeviceGroup
@@ -24,14 +25,14 @@ FACTORY = {
 }
 
 
-def test_a_new_key_is_shown_once_and_works(admin_client: Client):
+def test_a_new_key_is_shown_once_and_works(admin_client: Client, admin_user: User):
     answer = admin_client.post(ADD, FACTORY)
     assert answer.status_code == 200
     assert "no-store" in answer["Cache-Control"]
     [text] = set(re.findall(r"exk_[0-9a-f]+_[\w-]+", answer.content.decode()))
     key = find_key(text)
     assert key is not None
-    assert (key.scopes, key.created_by_id) == (["devices:read", "check"], 1)
+    assert (key.scopes, key.created_by_id) == (["devices:read", "check"], admin_user.pk)
     assert Caller(text)("get", "devices/").status_code == 200
     for path in (f"/admin/exhookadmin/apikey/{key.pk}/change/", "/admin/exhookadmin/apikey/", "/admin/"):
         assert text not in admin_client.get(path).content.decode()
