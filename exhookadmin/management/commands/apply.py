@@ -1,11 +1,11 @@
 """manage.py apply: makes groups, policies and rules as a YAML file declares them."""
 
 import sys
-from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from exhookadmin.cli.commands import CommandWithExamples
 from exhookadmin.declared.differences import lines
 from exhookadmin.declared.state import ChangedMeanwhile, apply
 from exhookadmin.management.commands.plan import add_prune_option, planned, read_file
@@ -20,13 +20,10 @@ exit codes: 0 it is as declared; 1 it was not done: somebody said no, or changed
 """
 
 
-class Command(BaseCommand):
+class Command(CommandWithExamples):
     help = "Changes what differs from a YAML file, all of it or nothing; running it again changes nothing."
 
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, epilog=EXAMPLES, formatter_class=RawDescriptionHelpFormatter, **kwargs
-        )
+    epilog = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", help="The YAML file; - for standard input.")

@@ -1,12 +1,11 @@
 """manage.py audit: the audit log in a terminal."""
 
 import time
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from audit.models import Event
@@ -14,6 +13,7 @@ from audit.paging import page, read_cursor
 from audit.search import Search
 from audit.search_options import add_search_options, asked_in, search_of
 from exhookadmin.api.audit import EventSerializer
+from exhookadmin.cli.commands import CommandWithExamples
 from exhookadmin.cli.output import NOT_FOUND, NOT_UNDERSTOOD, add_json_option, answer, cell
 
 PAGE = 500
@@ -31,13 +31,10 @@ exit codes: 0 events were found; 1 none was; 2 not understood
 """
 
 
-class Command(BaseCommand):
+class Command(CommandWithExamples):
     help = "Searches the audit log, newest first, or follows it."
 
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, epilog=EXAMPLES, formatter_class=RawDescriptionHelpFormatter, **kwargs
-        )
+    epilog = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         calls = parser.add_subparsers(dest="call", required=True, metavar="ACTION")

@@ -1,15 +1,15 @@
 """manage.py audit_dead_letters: the facts that the database refused, and another try."""
 
-from argparse import RawDescriptionHelpFormatter
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from audit.dead_letters import DeadLetters, Letter
+from exhookadmin.cli.commands import CommandWithExamples
 from exhookadmin.cli.output import NOT_FOUND, add_json_option, answer
 
 COLUMNS = ("set_aside", "error", "time", "kind", "client_id", "id")
@@ -23,13 +23,10 @@ exit codes: 0 there are none, or none any more; 1 there are some
 """
 
 
-class Command(BaseCommand):
+class Command(CommandWithExamples):
     help = "Lists the facts of this machine that the database refused, or writes them again."
 
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, epilog=EXAMPLES, formatter_class=RawDescriptionHelpFormatter, **kwargs
-        )
+    epilog = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_json_option(parser)

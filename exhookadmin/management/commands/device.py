@@ -1,13 +1,10 @@
 """manage.py device: devices and their credentials, from a shell or a script."""
 
 import sys
-from argparse import RawDescriptionHelpFormatter
 from datetime import datetime
 from typing import Any
 
-from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import transaction
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from accounts import services
@@ -16,8 +13,9 @@ from acl.models import Policy
 from acl.services import attach_policies
 from exhookadmin.api.credentials import CredentialSerializer
 from exhookadmin.api.devices import DeviceSerializer
+from exhookadmin.cli.commands import CommandWithActions
 from exhookadmin.cli.durations import duration
-from exhookadmin.cli.output import NOT_FOUND, NOT_UNDERSTOOD, add_json_option, answer, answer_one, problem
+from exhookadmin.cli.output import NOT_FOUND, NOT_UNDERSTOOD, add_json_option, answer, answer_one
 from exhookadmin.cli.rows import named
 
 COLUMNS = ("username", "enabled", "groups", "policies", "client_id_binding", "last_seen_at", "description")
@@ -35,13 +33,10 @@ exit codes: 0 done; 1 there is no such device; 2 not understood, and nothing was
 """
 
 
-class Command(BaseCommand):
+class Command(CommandWithActions):
     help = "Adds, shows, switches and deletes devices, and gives them credentials."
 
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, epilog=EXAMPLES, formatter_class=RawDescriptionHelpFormatter, **kwargs
-        )
+    epilog = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         calls = parser.add_subparsers(dest="call", required=True, metavar="ACTION")
@@ -99,13 +94,6 @@ class Command(BaseCommand):
 
         for parser_of in calls.choices.values():
             add_json_option(parser_of)
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            with transaction.atomic():
-                getattr(self, options["call"])(options)
-        except ValidationError as error:
-            raise problem(error) from None
 
     def add(self, options: dict[str, Any]) -> None:
         """Adds a device, with what it needs, or nothing at all."""

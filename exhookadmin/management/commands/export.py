@@ -1,17 +1,17 @@
 """manage.py export: the fleet as a file of another broker, or our own."""
 
 import time
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db.models import QuerySet
 
 from accounts.models import Device, DeviceGroup
 from accounts.stored_hashes import DIGESTS, MACS, SALT_POSITIONS
+from exhookadmin.cli.commands import CommandWithExamples
 from exhookadmin.cli.output import NOT_UNDERSTOOD, cell
 from exhookadmin.fleet.exporting import ExportRefused, ExportReport, export_fleet
 from exhookadmin.fleet.records import Kind
@@ -39,16 +39,13 @@ exit codes: 0 done; 2 nothing was written
 """.format(formats="\n".join(f"  {name:<27} {one.title}: {one.holds}" for name, one in TARGETS.items()))
 
 
-class Command(BaseCommand):
+class Command(CommandWithExamples):
     help = (
         "Writes the fleet into a new file, readable for you alone, because it may hold hashes. Where the "
         "format cannot hold something as it is, nothing is written and all of it is listed."
     )
 
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, epilog=EPILOG, formatter_class=RawDescriptionHelpFormatter, **kwargs
-        )
+    epilog = EPILOG
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("format", choices=TARGETS, metavar="FORMAT", help="See below.")

@@ -1,17 +1,15 @@
 """manage.py group: sets of devices, from a shell or a script."""
 
-from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
-from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import transaction
+from django.core.management.base import CommandError, CommandParser
 from django.db.models import Count
 
 from accounts import services
 from accounts.models import Device, DeviceGroup
 from exhookadmin.api.devices import GroupSerializer
-from exhookadmin.cli.output import NOT_FOUND, NOT_UNDERSTOOD, add_json_option, answer, answer_one, problem
+from exhookadmin.cli.commands import CommandWithActions
+from exhookadmin.cli.output import NOT_FOUND, NOT_UNDERSTOOD, add_json_option, answer, answer_one
 from exhookadmin.cli.rows import named
 
 EXAMPLES = """
@@ -24,13 +22,10 @@ exit codes: 0 done; 1 there is no such group or device; 2 not understood, and no
 """
 
 
-class Command(BaseCommand):
+class Command(CommandWithActions):
     help = "Adds, lists and deletes groups, and puts devices into them."
 
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, epilog=EXAMPLES, formatter_class=RawDescriptionHelpFormatter, **kwargs
-        )
+    epilog = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         calls = parser.add_subparsers(dest="call", required=True, metavar="ACTION")
@@ -47,13 +42,6 @@ class Command(BaseCommand):
             move.add_argument("usernames", nargs="+", metavar="username")
         for parser_of in calls.choices.values():
             add_json_option(parser_of)
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            with transaction.atomic():
-                getattr(self, options["call"])(options)
-        except ValidationError as error:
-            raise problem(error) from None
 
     def add(self, options: dict[str, Any]) -> None:
         """Adds a group without devices."""

@@ -4,19 +4,19 @@ import shutil
 import sys
 import tempfile
 import time
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import IntegrityError
 
 from accounts.core.binding import Binding
 from accounts.stored_hashes import MACS, SALT_POSITIONS
 from accounts.validators import ATTRIBUTE_NAME
+from exhookadmin.cli.commands import CommandWithExamples
 from exhookadmin.cli.output import NOT_UNDERSTOOD, cell
 from exhookadmin.fleet.formats.emqx_users import ALGORITHMS
 from exhookadmin.fleet.formats.go_auth_hash import SALT_ENCODINGS
@@ -48,16 +48,13 @@ exit codes: 0 done; 1 done, but for the rows that were refused; 2 nothing was ch
 """.format(formats="\n".join(f"  {name:<27} {one.title}" for name, one in FORMATS.items()))
 
 
-class Command(BaseCommand):
+class Command(CommandWithExamples):
     help = (
         "Imports a file: devices by username, rules as a list. Checks all of it first and changes nothing "
         "where it cannot be read, or would open access. Killed, it goes on when it is called again."
     )
 
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, epilog=EPILOG, formatter_class=RawDescriptionHelpFormatter, **kwargs
-        )
+    epilog = EPILOG
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("format", choices=FORMATS, metavar="FORMAT", help="See below.")

@@ -1,12 +1,12 @@
 """manage.py plan: what a declared state would change, without changing it."""
 
 import sys
-from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from exhookadmin.cli.commands import CommandWithExamples
 from exhookadmin.declared.differences import Changes, lines
 from exhookadmin.declared.document import Declared, NotUnderstood, read_document, write_document
 from exhookadmin.declared.state import current_state, plan
@@ -22,13 +22,10 @@ exit codes: 0 nothing would change; 1 something would; 2 not understood
 """
 
 
-class Command(BaseCommand):
+class Command(CommandWithExamples):
     help = "Shows what must change so that groups, policies and rules are as a YAML file declares them."
 
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, epilog=EXAMPLES, formatter_class=RawDescriptionHelpFormatter, **kwargs
-        )
+    epilog = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         what = parser.add_mutually_exclusive_group(required=True)

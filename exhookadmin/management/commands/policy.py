@@ -1,18 +1,16 @@
 """manage.py policy: policies and their rules, from a shell or a script."""
 
-from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
-from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import transaction
+from django.core.management.base import CommandError, CommandParser
 
 from accounts.models import DeviceGroup
 from acl import services
 from acl.core.rules import Action, Effect
 from acl.models import Policy, Rule
 from exhookadmin.api.policies import PolicySerializer, RuleSerializer
-from exhookadmin.cli.output import NOT_FOUND, NOT_UNDERSTOOD, add_json_option, answer, answer_one, problem
+from exhookadmin.cli.commands import CommandWithActions
+from exhookadmin.cli.output import NOT_FOUND, NOT_UNDERSTOOD, add_json_option, answer, answer_one
 from exhookadmin.cli.rows import named
 
 RULE_COLUMNS = (
@@ -30,13 +28,10 @@ exit codes: 0 done; 1 there is no such policy or rule; 2 not understood, and not
 """
 
 
-class Command(BaseCommand):
+class Command(CommandWithActions):
     help = "Adds, shows, switches and deletes policies and their rules."
 
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, epilog=EXAMPLES, formatter_class=RawDescriptionHelpFormatter, **kwargs
-        )
+    epilog = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         calls = parser.add_subparsers(dest="call", required=True, metavar="ACTION")
@@ -69,13 +64,6 @@ class Command(BaseCommand):
         drop.add_argument("rule", type=int, metavar="ID")
         for parser_of in calls.choices.values():
             add_json_option(parser_of)
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            with transaction.atomic():
-                getattr(self, options["call"])(options)
-        except ValidationError as error:
-            raise problem(error) from None
 
     def add(self, options: dict[str, Any]) -> None:
         """Adds a policy."""
