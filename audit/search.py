@@ -5,7 +5,7 @@ The one place that knows what can be asked: the explorer, the API, the commands 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,6 +20,9 @@ from audit.topic_search import matching_topics
 SEARCHED_TEXTS = ("device", "client_id", "username", "topic", "detail")
 """Where the words of ``text`` are looked for."""
 MOST_CHOICES = 50
+LATE = timedelta(seconds=30)
+"""Whoever follows the log looks back so far: workers store what they heard each in its own time, and a moment
+after it happened."""
 
 
 class SearchProblem(ValueError):

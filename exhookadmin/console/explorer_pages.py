@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -21,8 +22,8 @@ from audit.export import batches
 from audit.export_formats import FORMATS
 from audit.facets import Facets, count_facets
 from audit.models import KINDS, Event
-from audit.paging import BadCursor, Page, page, read_cursor
-from audit.search import Search, SearchProblem, parse_search
+from audit.paging import BadCursor, Page, page, place_of, read_cursor
+from audit.search import LATE, Search, SearchProblem, parse_search
 from exhookadmin.console.explain_pages import may_explain
 from exhookadmin.console.questions import why_url
 from exhookadmin.console.saved_searches import delete_search, save_search, searches_for
@@ -107,7 +108,10 @@ def explorer(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def newer_rows(request: HttpRequest) -> HttpResponse:
-    """The rows that came since the cursor, for the page that follows the log; empty while nothing came."""
+    """The newest rows for the page that follows the log, from a while before its cursor on.
+
+    Most of them it has; what it has not came in late. ``X-Missed`` says that more came than are sent.
+    """
     _check(request)
     search, problems = _asked(request)
     if search is None:
@@ -118,11 +122,15 @@ def newer_rows(request: HttpRequest) -> HttpResponse:
         return render(
             request, "console/explorer_rows.html", {"problems": {"cursor": str(problem)}}, status=400
         )
-    found = page(search.listing(), replace(cursor, older=False), MOST_FOLLOWED)
+    since = cursor.time - LATE
+    recent = replace(search, since=max(search.since, since) if search.since else since)
+    found = page(recent.listing(), size=MOST_FOLLOWED)
     context = {"rows": _rows(request, found), "may_explain": may_explain(request)}
     response = render(request, "console/explorer_rows.html", context)
-    newest = found.rows[0] if found.rows else None
-    response["X-Newer"] = str(search.listing().place(newest, older=False)) if newest else str(cursor)
+    newest = max([cursor.time, *(event.time for event in found.rows)])
+    response["X-Newer"] = str(replace(cursor, time=newest))
+    if len(found.rows) == MOST_FOLLOWED and found.rows[-1].time > cursor.time:
+        response["X-Missed"] = "1"
     response["Cache-Control"] = "no-store"
     return response
 
@@ -192,11 +200,10 @@ def _page(request: HttpRequest, search: Search) -> Page[Event]:
 
 def _found(request: HttpRequest, search: Search, found: Page[Event]) -> dict[str, Any]:
     facets = count_facets(search)
-    newest = found.rows[0] if found.rows else None
     at_the_top = not request.GET.get("cursor")
     follow = ""
     if at_the_top and search.until is None:
-        follow = str(search.listing().place(newest, older=False)) if newest else _now_cursor(search)
+        follow = str(place_of(found.rows[0].time if found.rows else timezone.now(), UUID(int=0), older=False))
     return {
         "rows": _rows(request, found),
         "may_explain": may_explain(request),
@@ -211,10 +218,6 @@ def _found(request: HttpRequest, search: Search, found: Page[Event]) -> dict[str
             (format, f"{reverse('console:export', args=[format])}?{_query(request)}") for format in FORMATS
         ],
     }
-
-
-def _now_cursor(search: Search) -> str:
-    return str(search.listing().place(Event(id="0" * 32, time=timezone.now()), older=False))
 
 
 def _rows(request: HttpRequest, found: Page[Event]) -> list[Row]:

@@ -148,9 +148,10 @@ class Feed:
 
     def _lose(self, error: Exception) -> None:
         away = isinstance(error, OperationalError | InterfaceError | OSError)
-        self._directory.doubt(database_away=away)
-        self.state = FeedState.LOST
+        # In this order: whoever sees one of these sees the ones before it too.
         self.last_error = type(error).__name__
+        self.state = FeedState.LOST
+        self._directory.doubt(database_away=away)
         if not self._interrupted:
             logger.error(
                 "the change feed has lost the database; devices in memory go on being served",

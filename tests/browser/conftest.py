@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from django.contrib.auth.models import User
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 PASSWORD = "correct horse battery staple"
 DESK: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
@@ -51,12 +51,17 @@ class Site:
     def open(self, path: str) -> None:
         self.page.goto(self.url + path)
 
+    def click(self, target: str | Locator) -> None:
+        """As whoever sees the whole page first: a click before its scripts have run goes nowhere."""
+        self.page.wait_for_load_state()
+        (self.page.locator(target).first if isinstance(target, str) else target).click()
+
     def log_in(self, name: str, password: str) -> None:
         """By the form, which whoever comes without a session is sent to."""
         self.open("/")
         self.page.fill("[name=username]", name)
         self.page.fill("[name=password]", password)
-        self.page.click("[type=submit]")
+        self.click("[type=submit]")
         self.page.wait_for_url("**/admin/")
 
     def width_problems(self) -> list[str]:

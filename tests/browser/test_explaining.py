@@ -33,7 +33,7 @@ def denied_publish() -> tuple[Device, Policy]:
 def test_from_a_denial_to_a_better_rule(site: Site, tmp_path: Path) -> None:
     _, policy = denied_publish()
     site.open("/admin/audit/event/")
-    site.page.click("text=Why?")
+    site.click("text=Why?")
     site.page.wait_for_selector("text=Then and now are the same")
     decides = site.page.locator(".exhook-decides")
     assert "deny publish site/+/log" in decides.inner_text()
@@ -41,15 +41,15 @@ def test_from_a_denial_to_a_better_rule(site: Site, tmp_path: Path) -> None:
     assert recorded.get_attribute("title", timeout=1000).endswith(" UTC")  # type: ignore[union-attr]
     site.look(tmp_path / "why.png")
 
-    decides.locator("text=policy fleet basics").click()
+    site.click(decides.locator("text=policy fleet basics"))
     site.page.wait_for_selector("text=Nothing odd about these rules")
     site.page.fill("[name=rules-0-topic_filter]", "site/+/secret")
-    site.page.click("text=See what changes")
+    site.click("text=See what changes")
     site.page.wait_for_selector("caption:has-text('Newly allowed')")
     assert "publish site/1/log" in site.page.inner_text("#what-changes")
     assert Rule.objects.filter(topic_filter="site/+/log").exists(), "nothing is stored yet"
     site.look(tmp_path / "ahead.png")
-    site.page.click("[name=_save]")
+    site.click("[name=_save]")
     site.page.wait_for_selector("text=1 would be allowed now")
 
     site.open(f"/admin/explain/?policy={policy.pk}")
@@ -57,7 +57,7 @@ def test_from_a_denial_to_a_better_rule(site: Site, tmp_path: Path) -> None:
     site.page.select_option("[name=action]", "publish")
     site.page.fill("[name=topics]", "site/1/log")
     site.page.keyboard.press("Tab")
-    site.page.click("button:has-text('Explain')")
+    site.click("button:has-text('Explain')")
     site.page.wait_for_selector("h2:has-text('Allowed')")
 
 
@@ -70,7 +70,7 @@ def test_remarks_follow_what_is_typed(site: Site) -> None:
     site.page.wait_for_selector(f"{place}:has-text('write a/#')")
     site.page.fill("[name=rules-0-topic_filter]", "a/b")
     site.page.wait_for_selector(f"{place} li", state="detached")
-    site.page.click("text=Add another Rule")
+    site.click("text=Add another Rule")
     site.page.fill("[name=rules-2-topic_filter]", "site/1/2")
     added = "#id_rules-2-topic_filter_findings"
     site.page.wait_for_selector(f"{added}:has-text('“allow all site/#” is tried before')")
@@ -100,6 +100,6 @@ def test_a_draft_is_tried_out_on_the_page(site: Site) -> None:
     _, policy = denied_publish()
     site.open(f"/admin/explain/?username=pump-17&action=publish&topics=site/1/log&policy={policy.pk}")
     site.page.fill("[name=rules]", "allow all site/#")
-    site.page.click("text=Decide with these rules")
+    site.click("text=Decide with these rules")
     site.page.wait_for_selector("h2:has-text('With this change: allowed')")
     assert Rule.objects.count() == 2

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +50,15 @@ def narrow_to_refusals_of_the_pump(site: Site) -> None:
     site.open("/admin/explorer/")
     expect(rows(site)).to_have_count(5)
     site.page.fill("[name=device]", "pump-17")
-    site.page.click("button:has-text('Search')")
+    site.click("button:has-text('Search')")
     expect(rows(site)).to_have_count(3)
-    site.page.click("#facet-reason ~ ul a")
+    site.click("#facet-reason ~ ul a")
     expect(rows(site)).to_have_count(2)
 
 
 def downloaded(site: Site, words: str, directory: Path) -> str:
     with site.page.expect_download() as coming:
-        site.page.click(f"a[download]:text-is('{words}')")
+        site.click(f"a[download]:text-is('{words}')")
     path = directory / coming.value.suggested_filename
     coming.value.save_as(path)
     assert path.suffix == f".{words.lower()}"
@@ -86,7 +87,7 @@ def test_a_search_is_narrowed_shared_and_exported(
 def test_new_events_appear_while_the_log_is_followed(log: None, site: Site) -> None:
     narrow_to_refusals_of_the_pump(site)
     follow = site.page.locator("#follow")
-    follow.click()
+    site.click(follow)
     expect(follow).to_have_attribute("aria-pressed", "true")
     happens(Kind.AUTHORIZE, "fan-3", topic="site/other", **REFUSED)
     happens(Kind.AUTHORIZE, "pump-17", topic="site/fresh", **REFUSED)
@@ -94,12 +95,17 @@ def test_new_events_appear_while_the_log_is_followed(log: None, site: Site) -> N
     expect(rows(site).first).to_contain_text("site/fresh")
     expect(site.page.locator("#followed")).to_have_text("1 new")
 
-    follow.click()
+    site.click(follow)
     expect(follow).to_have_attribute("aria-pressed", "false")
     happens(Kind.AUTHORIZE, "pump-17", topic="site/while-paused", **REFUSED)
-    follow.click()
+    site.click(follow)
     expect(rows(site).first).to_contain_text("site/while-paused")
     expect(rows(site)).to_have_count(4)
+
+    # Another worker stores late what it heard before.
+    happens(Kind.AUTHORIZE, "pump-17", topic="site/late", time=time.time() - 20, **REFUSED)
+    expect(rows(site)).to_have_count(5)
+    expect(rows(site).last).to_contain_text("site/late")
 
 
 def test_a_search_is_saved_for_everybody_and_forgotten_by_its_owner(
@@ -108,16 +114,16 @@ def test_a_search_is_saved_for_everybody_and_forgotten_by_its_owner(
     narrow_to_refusals_of_the_pump(site)
     site.page.fill("form[aria-label='Save this search'] [name=name]", "the pump again")
     site.page.check("[name=shared]")
-    site.page.click("button:text-is('Save')")
+    site.click("button:text-is('Save')")
     site.page.wait_for_selector("text=is saved as “the pump again”")
 
     with visit() as other:
         other.log_in(viewer(), PASSWORD)
         other.open("/admin/explorer/")
-        other.page.click("text=the pump again")
+        other.click("text=the pump again")
         expect(rows(other)).to_have_count(2)
         assert other.page.locator(".exhook-forget").count() == 0, "it is somebody else's"
 
-    site.page.click("[aria-label='Delete the saved search the pump again']")
+    site.click("[aria-label='Delete the saved search the pump again']")
     expect(site.page.locator("text=the pump again")).to_have_count(0)
     assert not SavedSearch.objects.exists()

@@ -38,10 +38,10 @@ def control_room() -> tuple[str, str]:
 
 def first_device(site: Site, name: str) -> str:
     """Adds a device where there is none; answers the token that is shown once."""
-    site.page.click("nav >> text=Devices")
-    site.page.click("text=Add the first device")
+    site.click("nav >> text=Devices")
+    site.click("text=Add the first device")
     site.page.fill("[name=username]", name)
-    site.page.click("[name=_save]")
+    site.click("[name=_save]")
     return site.page.inner_text("#token")
 
 
@@ -50,11 +50,11 @@ def new_policy(site: Site, name: str, topic_filter: str) -> None:
     site.open("/admin/acl/policy/add/")
     site.page.fill("[name=name]", name)
     site.page.check("[name=everyone]")
-    site.page.click("text=Add another Rule")
+    site.click("text=Add another Rule")
     site.page.select_option("[name=rules-0-effect]", "allow")
     site.page.select_option("[name=rules-0-action]", "publish")
     site.page.fill("[name=rules-0-topic_filter]", topic_filter)
-    site.page.click("[name=_save]")
+    site.click("[name=_save]")
     site.page.wait_for_selector("text=was added successfully")
 
 
@@ -82,8 +82,8 @@ def test_from_the_first_login_to_a_message_that_arrives(visit: Visit, start_endp
         # The pump will publish below its own name; this rule forgets that.
         new_policy(site, "levels", "site/level")
 
-        site.page.click("nav >> text=Audit log")
-        site.page.click("#follow")
+        site.click("nav >> text=Audit log")
+        site.click("#follow")
         rows = site.page.locator("#rows tr")
         room = MqttDevice(room_name, port, username=room_name, password=room_token)
         pump = MqttDevice("pump-17", port, username="pump-17", password=token)
@@ -95,17 +95,17 @@ def test_from_the_first_login_to_a_message_that_arrives(visit: Visit, start_endp
             assert not arrives(pump, room, "denied")
             denied = rows.filter(has_text=TOPIC)
             expect(denied).to_contain_text("no rule")
-            denied.locator("text=Why?").click()
+            site.click(denied.locator("text=Why?"))
             site.page.wait_for_selector("text=Then and now are the same")
             why = site.page.url
 
-            site.page.click("text=policy levels")
+            site.click("text=policy levels")
             site.page.fill("[name=rules-0-topic_filter]", "site/${clientid}/level")
-            site.page.click("text=See what changes")
+            site.click("text=See what changes")
             ahead = site.page.locator("#what-changes")
             expect(ahead).to_contain_text("Newly allowed")
             expect(ahead).to_contain_text(f"publish {TOPIC}")
-            site.page.click("[name=_save]")
+            site.click("[name=_save]")
             site.page.wait_for_selector("text=1 would be allowed now")
 
             wait_until(lambda: arrives(pump, room, "allowed"))

@@ -72,9 +72,9 @@ def test_filters_of_the_log_are_applied(site: Site) -> None:
     site.open("/admin/audit/event/")
     rows = site.page.locator("#result_list tr.data-row")
     assert rows.count() > 1
-    site.page.click("a:has-text('Filters')")
+    site.click("a:has-text('Filters')")
     site.page.fill("[name=device]", "pump-17")
-    site.page.click("text=Apply Filters")
+    site.click("text=Apply Filters")
     site.page.wait_for_url("**device=pump-17**")
     assert rows.count() == 1
 
@@ -82,11 +82,11 @@ def test_filters_of_the_log_are_applied(site: Site) -> None:
 def test_a_wrong_rule_is_told_beside_it(site: Site) -> None:
     site.open("/admin/acl/policy/add/")
     site.page.fill("[name=name]", "own topics")
-    site.page.click("text=Add another Rule")
+    site.click("text=Add another Rule")
     site.page.fill("[name=rules-0-topic_filter]", "a/#/b")
-    site.page.click("[name=_save]")
+    site.click("[name=_save]")
     site.page.wait_for_load_state("networkidle")
     assert "write a/#" in site.page.inner_text("td.field-topic_filter.errors")
     site.page.fill("[name=rules-0-topic_filter]", "a/#")
-    site.page.click("[name=_save]")
+    site.click("[name=_save]")
     site.page.wait_for_selector("text=was added successfully")

@@ -18,7 +18,7 @@ def add_device(site: Site, username: str) -> str:
     site.open(ADD)
     assert site.page.is_checked("[name=generate_token]")
     site.page.fill("[name=username]", username)
-    site.page.click("[name=_save]")
+    site.click("[name=_save]")
     site.page.wait_for_selector("#token")
     assert "It will not be shown again" in site.page.inner_text("#content")
     site.page.wait_for_url("**/change/")
@@ -46,7 +46,7 @@ def test_a_new_device_and_its_token(site: Site) -> None:
 
 def test_going_on_and_back_does_not_bring_the_token_back(site: Site) -> None:
     token = add_device(site, "pump-17")
-    site.page.click("text=go to the device")
+    site.click("text=go to the device")
     site.page.wait_for_load_state("networkidle")
     assert token not in site.page.content()
     site.page.go_back()
@@ -62,7 +62,7 @@ def test_the_button_copies_the_token(site: Site, secure: bool) -> None:
         # What a browser leaves out where the site is neither on HTTPS nor on localhost.
         site.page.add_init_script("delete Navigator.prototype.clipboard")
     token = add_device(site, "pump-17")
-    site.page.click("[data-copy=token]")
+    site.click("[data-copy=token]")
     site.page.wait_for_selector("[data-copy=token]:has-text('Copied')")
     reader = site.context.new_page()
     reader.goto(site.url + "/admin/")
@@ -71,41 +71,41 @@ def test_the_button_copies_the_token(site: Site, secure: bool) -> None:
 
 def test_further_credentials_are_made_revoked_and_restored_on_the_device(site: Site) -> None:
     add_device(site, "pump-17")
-    site.page.click("text=go to the device")
-    site.page.click("text=New token")
+    site.click("text=go to the device")
+    site.click("text=New token")
     site.page.fill("[name=label]", "second")
-    site.page.click("text=Generate token")
+    site.click("text=Generate token")
     site.page.wait_for_selector("#token")
     assert TOKEN.search(site.page.inner_text("#token"))
 
-    site.page.click("text=go to the device")
-    site.page.click("#tabs-items >> text=Credentials")
+    site.click("text=go to the device")
+    site.click("#tabs-items >> text=Credentials")
     row = "tr:has-text('second')"
-    site.page.click(f"{row} >> text=Revoke")
+    site.click(f"{row} >> text=Revoke")
     site.page.wait_for_selector("text=admits nobody any more")
     assert not Credential.objects.get(label="second").enabled
     assert site.page.is_visible(f"{row} >> text=Restore"), "the tab with the credentials is open again"
-    site.page.click(f"{row} >> text=Restore")
+    site.click(f"{row} >> text=Restore")
     site.page.wait_for_selector("text=is live again")
     assert Credential.objects.get(label="second").enabled
 
 
 def test_a_token_is_rotated_with_an_overlap(site: Site) -> None:
     first = add_device(site, "pump-17")
-    site.page.click("text=go to the device")
-    site.page.click("#tabs-items >> text=Credentials")
-    site.page.click("tr:has-text('token') >> text=Rotate")
+    site.click("text=go to the device")
+    site.click("#tabs-items >> text=Credentials")
+    site.click("tr:has-text('token') >> text=Rotate")
     assert site.page.input_value("[name=overlap]") == "604800"
     site.page.fill("[name=label]", "second")
     site.page.select_option("[name=overlap]", label="after 30 days")
-    site.page.click("button:has-text('Rotate')")
+    site.click("button:has-text('Rotate')")
     site.page.wait_for_selector("#token")
     second = site.page.inner_text("#token")
     assert TOKEN.fullmatch(second)
     assert second != first
 
-    site.page.click("text=go to the device")
-    site.page.click("#tabs-items >> text=Credentials")
+    site.click("text=go to the device")
+    site.click("#tabs-items >> text=Credentials")
     old = site.page.inner_text("tr:has-text('expires in')")
     assert "expires in 4 weeks" in old
     assert "Nobody has logged in with it since it was replaced" in old

@@ -10,6 +10,7 @@ from django.test import Client
 
 from accounts import services
 from audit.fact import Kind
+from exhookadmin.console.explorer_pages import MOST_FOLLOWED
 from exhookadmin.console.models import SavedSearch
 from tests.audit.events import event, store
 
@@ -86,17 +87,42 @@ def test_what_is_no_search_is_told(query: str, admin_client: Client):
     assert query.partition("=")[0] in answer.content.decode()
 
 
+def newer(admin_client: Client, cursor: str) -> Any:
+    return admin_client.get(f"{EXPLORER}newer/?{urlencode({'kind': 'client.connected', 'cursor': cursor})}")
+
+
+def shown(answer: Any) -> set[str]:
+    return set(re.findall(r"client id (\S+)</small>", answer.content.decode()))
+
+
+def followed(admin_client: Client) -> str:
+    [cursor] = re.findall(r'data-cursor="([^"]+)"', get(admin_client, kind="client.connected"))
+    return cursor
+
+
 def test_what_came_since_is_what_a_follower_gets(admin_client: Client):
-    page = get(admin_client, kind="client.connected")
-    [cursor] = re.findall(r'data-cursor="([^"]+)"', page)
-    path = f"{EXPLORER}newer/?{urlencode({'kind': 'client.connected', 'cursor': cursor})}"
-    nothing = admin_client.get(path)
-    assert "<tr" not in nothing.content.decode()
+    cursor = followed(admin_client)
+    assert "new" not in shown(newer(admin_client, cursor))
     store(event(200, Kind.CONNECTED, client_id="new"), event(201, Kind.DISCONNECTED, client_id="other"))
-    came = admin_client.get(path)
-    assert came.content.decode().count("<tr") == 1
-    path = f"{EXPLORER}newer/?{urlencode({'kind': 'client.connected', 'cursor': came['X-Newer']})}"
-    assert "<tr" not in admin_client.get(path).content.decode()
+    came = newer(admin_client, cursor)
+    assert "new" in shown(came)
+    assert "other" not in shown(came)
+    store(event(201, Kind.CONNECTED, client_id="newer"))
+    assert "newer" in shown(newer(admin_client, came["X-Newer"]))
+
+
+def test_what_another_worker_stores_late_reaches_a_follower_too(admin_client: Client):
+    store(event(200, Kind.CONNECTED, client_id="new"))
+    cursor = followed(admin_client)
+    store(event(199, Kind.CONNECTED, client_id="late"))
+    assert shown(newer(admin_client, cursor)) == {"new", "late"}
+
+
+def test_a_follower_is_told_of_more_than_is_shown(admin_client: Client):
+    cursor = followed(admin_client)
+    store(*(event(200 + number, Kind.CONNECTED, client_id="new") for number in range(MOST_FOLLOWED)))
+    assert "X-Missed" not in newer(admin_client, followed(admin_client))
+    assert "X-Missed" in newer(admin_client, cursor)
 
 
 def test_the_search_can_be_exported(admin_client: Client):

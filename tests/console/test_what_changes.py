@@ -192,14 +192,18 @@ def test_of_many_devices_the_newest_decisions_are_looked_at(
     assert (fewer.looked_at, len(fewer.turns)) == (2, 1), "the stranger’s is among the newest two"
 
 
-def test_when_time_is_up_it_says_so(pump: Device, policy: Policy) -> None:
-    decided(pump, "publish", "site/secret/1", reason="rule_denies")
+@pytest.mark.parametrize(("more", "complete"), [(0, True), (5, False)])
+def test_when_time_is_up_it_says_so_but_of_a_few_devices_it_tells_all(
+    policy: Policy, pumps: DeviceGroup, more: int, complete: bool
+) -> None:
+    for device in fleet(pumps, FEW_DEVICES + more):
+        decided(device, "publish", "site/secret/1", reason="rule_denies")
     stored = stored_draft(policy)
     draft = replace(stored, rules=read_rules("allow all site/#", stored.source, stored.rules))
     ticks = count()
     changes = what_changes(stored, draft, seconds=0, clock=lambda: float(next(ticks)))
-    assert (changes.turns, changes.complete) == ((), False)
-    assert changes.devices == 1
+    assert (len(changes.turns), changes.complete) == (FEW_DEVICES, complete)
+    assert changes.devices == FEW_DEVICES + more
 
 
 def test_it_writes_nothing_and_costs_a_bounded_number_of_queries(

@@ -620,10 +620,10 @@ def test_an_error_of_our_own_ends_neither_the_feed_nor_the_truth(
     with monkeypatch.context() as patched:
         patched.setattr(directory_module, "load_policy_book", broken)
         Policy.objects.filter(pk=world.everyone.pk).update(everyone=False)
-        wait_until(lambda: feed.state == FeedState.LOST)
+        wait_until(lambda: "ZeroDivisionError" in caplog.text)
+        assert feed.state == FeedState.LOST
         assert feed.last_error == "ZeroDivisionError"
         assert not directory.database_away
-        assert "ZeroDivisionError" in caplog.text
     wait_until(becomes(directory, AT_FIRST - {EVERYONE}))
 
 

@@ -127,7 +127,7 @@ def test_another_file_in_its_place_is_noticed(world: World, monkeypatch: pytest.
             os.replace(backup, live)
             connection.close()
             wait_until(becomes(directory, set()))
+            wait_until(lambda: feed.last_error == OperationalError.__name__)
             wait_until(lambda: feed.state == FeedState.POLLING)
-            assert feed.last_error == OperationalError.__name__
     finally:
         connection.close()

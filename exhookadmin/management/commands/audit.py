@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from audit.models import Event
 from audit.paging import page, read_cursor
-from audit.search import Search
+from audit.search import LATE, Search
 from audit.search_options import add_search_options, asked_in, search_of
 from exhookadmin.api.audit import EventSerializer
 from exhookadmin.cli.commands import CommandWithExamples
@@ -18,8 +18,6 @@ from exhookadmin.cli.output import NOT_FOUND, NOT_UNDERSTOOD, add_json_option, a
 
 PAGE = 500
 TAIL_SECONDS = 1.0
-# An event is stored a moment after it happened, and not in the order in which things happened.
-LATE_SECONDS = 30.0
 COLUMNS = ("time", "kind", "reason", "device", "client_id", "address", "topic", "detail")
 EXAMPLES = """
 examples:
@@ -63,7 +61,7 @@ class Command(CommandWithExamples):
         ends = None if options["seconds"] is None else time.monotonic() + options["seconds"]
         shown: dict[Any, float] = {}
         waiting = list(_newest(search, max(0, options["lines"])))[::-1]
-        recent = list(_since(search, LATE_SECONDS))
+        recent = list(_since(search, LATE))
         shown.update((event.pk, time.monotonic()) for event in recent)
         try:
             while True:
@@ -71,10 +69,10 @@ class Command(CommandWithExamples):
                 if ends is not None and time.monotonic() >= ends:
                     return
                 _pause(TAIL_SECONDS)
-                waiting = [event for event in _since(search, LATE_SECONDS) if event.pk not in shown]
+                waiting = [event for event in _since(search, LATE) if event.pk not in shown]
                 now = time.monotonic()
                 shown.update((event.pk, now) for event in waiting)
-                for key in [key for key, at in shown.items() if now - at > 2 * LATE_SECONDS]:
+                for key in [key for key, at in shown.items() if now - at > 2 * LATE.total_seconds()]:
                     del shown[key]
         except KeyboardInterrupt:
             return
@@ -105,8 +103,8 @@ def _newest(search: Search, most: int) -> Iterator[Event]:
         cursor = read_cursor(found.older)
 
 
-def _since(search: Search, seconds: float) -> Iterator[Event]:
-    """What happened in the last seconds, oldest first."""
-    since = timezone.now() - timedelta(seconds=seconds)
+def _since(search: Search, ago: timedelta) -> Iterator[Event]:
+    """What happened since so long ago, oldest first."""
+    since = timezone.now() - ago
     rows = search.listing().matching.filter(time__gte=since)
     yield from rows.order_by("time", "pk")

@@ -1,6 +1,7 @@
 "use strict";
 
-// Following the log: every two seconds the rows that came since are asked for, and put on top.
+// Following the log: every two seconds the newest rows are asked for. What is not shown yet is put in its place,
+// which is not always the top: the endpoint's workers store what they heard each in its own time.
 {
   const EVERY = 2000;
   const MOST_ROWS = 500;
@@ -23,6 +24,30 @@
     button.textContent = words;
   };
 
+  const timeOf = (row) => Date.parse(row.querySelector("time").dateTime);
+
+  // Answers how many rows are new. One that is shown already may count more repeats now.
+  const put = (html) => {
+    const holder = document.createElement("tbody");
+    holder.innerHTML = html;
+    let fresh = 0;
+    let place = rows.firstElementChild;
+    for (const row of [...holder.rows]) {
+      const shown = rows.querySelector(`[data-event="${row.dataset.event}"]`);
+      if (!shown) {
+        while (place && timeOf(place) > timeOf(row)) {
+          place = place.nextElementSibling;
+        }
+        rows.insertBefore(row, place);
+        fresh += 1;
+      } else if (shown.dataset.repeats !== row.dataset.repeats && !shown.querySelector("details[open]")) {
+        place = place === shown ? row : place;
+        shown.replaceWith(row);
+      }
+    }
+    return fresh;
+  };
+
   const ask = async () => {
     const url = new URL(button.dataset.url, location.href);
     url.searchParams.set("cursor", button.dataset.cursor);
@@ -39,21 +64,21 @@
       stop("The connection is lost: follow again");
       return;
     }
-    const holder = document.createElement("tbody");
-    holder.innerHTML = await answer.text();
-    const fresh = [...holder.rows].filter((row) => !rows.querySelector(`[data-event="${row.dataset.event}"]`));
-    rows.prepend(...fresh);
+    const fresh = put(await answer.text());
     document.dispatchEvent(new Event("htmx:afterSettle"));
     while (rows.rows.length > MOST_ROWS) {
       rows.lastElementChild.remove();
     }
-    if (fresh.length) {
-      status.textContent = `${fresh.length} new`;
+    if (fresh) {
+      const missed = answer.headers.has("X-Missed") ? "; more came than are shown here: search for them" : "";
+      status.textContent = `${fresh} new${missed}`;
     }
     button.dataset.cursor = answer.headers.get("X-Newer") || button.dataset.cursor;
     timer = setTimeout(ask, EVERY);
   };
 
+  // Whoever has no scripts has nothing to press.
+  button?.removeAttribute("hidden");
   button?.addEventListener("click", () => {
     if (timer) {
       stop("Follow");
