@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from accounts.core.text import quoted
 from acl.core.rules import Action, Effect
 
 MOST_BYTES = 16 * 1024 * 1024
@@ -77,6 +78,18 @@ class Declared:
 
 class _UniqueKeys(yaml.SafeLoader):
     """YAML 1.2 demands unique keys (3.2.1.1); PyYAML quietly takes the last of two."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except NotUnderstood:
+            raise
+        # PyYAML lets the errors of Python's own conversions out, such as that of 2026-02-31.
+        except (ArithmeticError, AttributeError, LookupError, ValueError):
+            line, kind = node.start_mark.line + 1, node.tag.rpartition(":")[2]
+            raise NotUnderstood(
+                [f"line {line}: {quoted(str(node.value))} is no {kind}; put it in quotes."]
+            ) from None
 
 
 def _unique_mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:

@@ -69,7 +69,16 @@ def test_what_a_file_says():
         ("policies: {a: !!python/object/apply:os.system [id]}", ["no YAML"]),
         ("[" * 1500, ["nested", "no YAML"]),
         ("\x00", ["no YAML"]),
+        # What looks like a value of a type and is none
+        ("groups:\n  a: {description: 2026-02-31}", ["line 2", "“2026-02-31” is no timestamp", "quotes"]),
+        ("groups: {a: {description: 0x_}}", ["line 1", "“0x_” is no int"]),
+        ("policies: {a: {enabled: !!bool maybe}}", ["line 1", "“maybe” is no bool"]),
+        ("groups: {a: {description: 2026-01-01T00:00:00+25:00}}", ["line 1", "is no timestamp"]),
+        ("!!timestamp x", ["line 1", "“x” is no timestamp"]),
+        ("!!map x", ["line 1", "“x” is no map"]),
+        ("9" * 5_000, ["line 1", "…” is no int"]),
     ],
+    ids=lambda value: ascii(value)[:40],
 )
 def test_what_is_wrong_is_told_with_its_place(text: str, words: list[str]):
     with pytest.raises(NotUnderstood) as error:
