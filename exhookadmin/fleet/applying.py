@@ -15,6 +15,7 @@ from accounts.models import Device, DeviceGroup
 from acl import services as acl_services
 from acl.models import Policy, Rule
 from exhookadmin.fleet.device_batches import plan_devices, store_devices
+from exhookadmin.fleet.formats.unrepeated import reason_of_field
 from exhookadmin.fleet.outcomes import Outcome, Told
 from exhookadmin.fleet.owners import Owned, Owner, owned
 from exhookadmin.fleet.records import (
@@ -182,4 +183,4 @@ def _of_list(name: str) -> Q:
 
 def _refused(line: int, name: str, error: ValidationError) -> Told:
     field_, texts = next(iter(error.message_dict.items()), ("", []))
-    return Told(line, name, Outcome.REFUSED, field_, " ".join(texts))
+    return Told(line, name, Outcome.REFUSED, field_, reason_of_field(field_, texts))

@@ -9,10 +9,10 @@ from django.core.exceptions import ValidationError
 from django.utils.crypto import salted_hmac
 
 from accounts import services
-from accounts.core.text import quoted
 from accounts.models import Credential, Device
 from accounts.passwords import encode_password
 from acl import services as acl_services
+from exhookadmin.fleet.formats.unrepeated import reason_of_field
 from exhookadmin.fleet.outcomes import Outcome, Told
 from exhookadmin.fleet.records import CredentialRecord, DeviceRecord
 from exhookadmin.fleet.rule_batches import policies_named
@@ -52,7 +52,7 @@ class PlannedDevice:
         ):
             outcome = Outcome.UPDATED
         wrong, texts = next(iter(self.problems.items()), ("", []))
-        return Told(self.record.line, self.record.username, outcome, wrong, " ".join(texts))
+        return Told(self.record.line, self.record.username, outcome, wrong, reason_of_field(wrong, texts))
 
 
 def plan_devices(records: Sequence[DeviceRecord], to_come: Collection[str] = ()) -> list[PlannedDevice]:
@@ -103,10 +103,10 @@ def _plan_groups(plan: PlannedDevice) -> None:
 def _plan_policies(plan: PlannedDevice, known: Collection[str]) -> None:
     if plan.record.policies is None:
         return
-    missing = [name for name in plan.record.policies if name not in known]
+    missing = [number for number, name in enumerate(plan.record.policies) if name not in known]
     if missing:
         # Without a policy that denies, the device could do more than the file says.
-        plan.problems = {"policies": [f"There is no policy {quoted(missing[0])}: put it before its devices."]}
+        plan.problems = {f"policies[{missing[0]}]": ["There is no such policy: put it before its devices."]}
     present = set() if plan.is_new else {policy.name for policy in plan.device.policies.all()}
     plan.policies_change = present != set(plan.record.policies)
 

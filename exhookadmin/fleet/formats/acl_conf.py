@@ -36,6 +36,10 @@ from exhookadmin.fleet.formats.rewriting import rewritten
 from exhookadmin.fleet.formats.topics import BadFilter, Filter, emqx_filter
 from exhookadmin.fleet.records import Finding, Kind, Read
 
+CONDITIONS = (
+    *("all", "and", "or", "ipaddr", "ipaddrs", "user", "username", "client", "clientid"),
+    *("client_attr", "zone", "listener", "security_profile"),
+)
 MOST_RULES = 100_000
 """A list is read whole, because what a deny must say depends on the rules after it."""
 
@@ -154,7 +158,11 @@ def _condition(line: int, value: object) -> Alternatives:
                 return lost(f"the condition security_profile {profile}")
     except BadCondition as problem:
         raise Malformed(line, str(problem), kind) from None
-    raise Malformed(line, f"the condition {quoted(kind)} is not known, or has other arguments", "condition")
+    raise Malformed(
+        line,
+        f"this condition is not known, or has other arguments; known are {', '.join(CONDITIONS)}",
+        "condition",
+    )
 
 
 def _action(line: int, value: object) -> tuple[Action, tuple[str, ...], bool]:

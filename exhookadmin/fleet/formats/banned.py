@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import BinaryIO
 
-from accounts.core.text import quoted
 from exhookadmin.fleet.formats.csv_rows import Row, csv_rows
 from exhookadmin.fleet.formats.malformed import Malformed
 from exhookadmin.fleet.formats.options import Options
+from exhookadmin.fleet.formats.unrepeated import MOMENT
 from exhookadmin.fleet.records import DeviceRecord, Finding, Kind, Read
 
 COLUMNS = ("as", "who", "reason", "at", "until", "by")
@@ -28,7 +28,7 @@ def read_banned(stream: BinaryIO, options: Options) -> Iterator[Read]:
 def _ban(row: Row, now: float) -> Read:
     kind, who = row.cells["as"], row.cells["who"]
     if kind not in KINDS:
-        raise Malformed(row.line, f"{quoted(kind)} is not one of {', '.join(KINDS)}", "as")
+        raise Malformed(row.line, f"this must be one of {', '.join(KINDS)}", "as")
     if not who:
         raise Malformed(row.line, "this is missing", "who")
     begins, ends = _moment(row, "at"), _moment(row, "until")
@@ -39,7 +39,7 @@ def _ban(row: Row, now: float) -> Read:
             Kind.ERROR,
             row.line,
             "as",
-            f"a ban of {kind} {quoted(who)} cannot be kept here: leave it in EMQX, which goes on enforcing "
+            f"a ban of {kind} cannot be kept here: leave it in EMQX, which goes on enforcing "
             "it, and remove this line",
         )
     if ends is not None or (begins is not None and begins.timestamp() > now):
@@ -62,7 +62,5 @@ def _moment(row: Row, name: str) -> datetime | None:
     except ValueError:
         moment = None
     if moment is None or "T" not in text.upper() or moment.tzinfo is None:
-        raise Malformed(
-            row.line, f"{quoted(text)} is no moment such as 2027-03-01T08:00:00+01:00, or infinity", name
-        )
+        raise Malformed(row.line, f"this is no moment such as {MOMENT}, or infinity", name)
     return moment.astimezone(UTC)

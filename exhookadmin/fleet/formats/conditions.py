@@ -80,7 +80,7 @@ def from_networks(cidrs: Iterable[str]) -> Alternatives:
         try:
             networks += parse_networks([str(ip_network(cidr.strip(), strict=False))])
         except ValueError:
-            raise BadCondition(f"{quoted(cidr)} is no address and no CIDR") from None
+            raise BadCondition("this is no address and no CIDR such as 192.0.2.0/24") from None
     # Before they are an empty tuple, which would mean from anywhere in a rule.
     return (Who(networks=tuple(dict.fromkeys(networks))),) if networks else ()
 

@@ -58,9 +58,7 @@ def csv_rows(stream: BinaryIO, *, required: Collection[str], optional: Collectio
                 raise Malformed(start, f"it has {len(cells)} cells and the header has {len(names)}")
             for name, cell, is_free in zip(names, cells, free, strict=True):
                 if cell and not is_free and cell[0] in "=@\t\r+-" and is_formula(cell):
-                    raise Malformed(
-                        start, f"{quoted(cell)} is a spreadsheet formula: remove its first character", name
-                    )
+                    raise Malformed(start, "this is a spreadsheet formula: remove its first character", name)
             yield Row(start, dict(zip(names, cells, strict=True)))
     except csv.Error as problem:
         raise Malformed(max(1, numbered.line), f"this is not CSV: {problem}") from None
@@ -75,15 +73,25 @@ def _check_header(names: list[str], required: Collection[str], optional: Collect
     ]
     for name in names:
         if names.count(name) > 1 and name not in unknown:
-            raise Malformed(1, f"the column {quoted(name)} is there twice")
-    # Before any unknown name is repeated: in a file without a header it is somebody's password.
+            first = names.index(name)
+            second = names.index(name, first + 1)
+            raise Malformed(
+                1, f"the column {_shown(name, families)} is there twice: as {first + 1} and {second + 1}"
+            )
     for name in required:
         if name not in names:
             raise Malformed(1, f"the column {quoted(name)} is missing: the first line must name the columns")
     if unknown:
+        # Not by its name: in a file without a header that is somebody's password.
+        place = names.index(unknown[0]) + 1
         raise Malformed(
-            1, f"the column {quoted(unknown[0])} is not known; known are {', '.join([*required, *optional])}"
+            1, f"column {place} of the header is not known; known are {', '.join([*required, *optional])}"
         )
+
+
+def _shown(name: str, families: tuple[str, ...]) -> str:
+    """A column that is known by its name, and one of a family by the beginning that is known."""
+    return next((quoted(f"{family}…") for family in families if name.startswith(family)), quoted(name))
 
 
 class _Numbered:

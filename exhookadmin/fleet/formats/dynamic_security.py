@@ -9,13 +9,12 @@ refused.
 The file is read twice: roles and groups first, wherever they stand.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, BinaryIO
 
 from accounts.core.binding import Binding
-from accounts.core.text import quoted
 from accounts.stored_hashes import UnusableHash, read_hash
 from acl.core.rules import Action, Effect
 from acl.core.topics import contains, has_wildcards
@@ -160,21 +159,26 @@ def _shared(stream: BinaryIO) -> _Shared:
                 pass
             case None:
                 raise Malformed(line, "this must be an object with clients, groups and roles")
-            case unknown:
-                raise Malformed(line, "this is not known here", quoted(unknown))
+            case _:
+                known = "clients, groups, roles, defaultACLAccess, anonymousGroup, version and changeIndex"
+                raise Malformed(line, f"a member of the object is not known; known are {known}")
     if len(shared.roles) > MOST_ROLES:
         raise Malformed(1, f"more than {MOST_ROLES} roles are not read", "roles")
-    for name, (line, roles) in shared.groups.items():
-        for missing in set(roles) - shared.roles.keys():
-            raise Malformed(
-                line, f"group {quoted(name)} has the role {quoted(missing)}, which is not there", "roles"
-            )
+    for line, roles in shared.groups.values():
+        _all_there(roles, shared.roles, line, "roles")
     return shared
 
 
-def _new(name: str, known: Mapping[str, object], line: int, field_: str) -> None:
+def _new(name: str, known: Iterable[str], line: int, field_: str) -> None:
     if name in known:
-        raise Malformed(line, f"{quoted(name)} is there twice", field_)
+        raise Malformed(line, "this name was in the file before", field_)
+
+
+def _all_there(names: Iterable[str], known: Container[str], line: int, field_: str) -> None:
+    """``names`` by their priority."""
+    for number, name in enumerate(names, start=1):
+        if name not in known:
+            raise Malformed(line, f"number {number} of these, by priority, is not in the file", field_)
 
 
 def _role(line: int, role: Mapping[str, Any]) -> _Role:
@@ -225,15 +229,14 @@ def _clients(stream: BinaryIO) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _groups_of(client: Mapping[str, Any], username: str, line: int, shared: _Shared) -> tuple[str, ...]:
     priorities = shared.members.get(username, {}) | _priorities(client, "groups", "groupname", line)
-    for missing in priorities.keys() - shared.groups.keys():
-        raise Malformed(line, f"the group {quoted(missing)} is not there", "groups")
-    return tuple(sorted(priorities, key=lambda name: -priorities[name]))
+    groups = tuple(sorted(priorities, key=lambda name: -priorities[name]))
+    _all_there(groups, shared.groups, line, "groups")
+    return groups
 
 
 def _roles_of(client: Mapping[str, Any], line: int, shared: _Shared) -> tuple[str, ...]:
     roles = _by_priority(client, "roles", "rolename", line)
-    for missing in set(roles) - shared.roles.keys():
-        raise Malformed(line, f"the role {quoted(missing)} is not there", "roles")
+    _all_there(roles, shared.roles, line, "roles")
     return roles
 
 
@@ -256,11 +259,12 @@ def _order(shared: _Shared, stream: BinaryIO) -> list[str]:
     try:
         return list(sorter.static_order())
     except CycleError as problem:
-        names = sorted(set(problem.args[1]))
+        clashing = set(problem.args[1])
+        places = [place for place, name in enumerate(shared.roles) if name in clashing]
         raise Malformed(
-            shared.roles[names[0]].line,
-            f"the roles {quoted(', '.join(names))} allow and deny, and clients have them in different order, "
-            "which cannot be kept here: give them one order of priority",
+            list(shared.roles.values())[places[0]].line,
+            f"{' and '.join(f'roles[{place}]' for place in places)} allow and deny, and clients have them in "
+            "different order, which cannot be kept here: give them one order of priority",
             "roles",
         ) from None
 
@@ -293,7 +297,7 @@ def _device(
         yield Finding(Kind.REFUSED, line, "password", str(problem))
         return
     if not credentials:
-        yield Finding(Kind.REMARK, line, "password", f"{quoted(username)} has no password and cannot connect")
+        yield Finding(Kind.REMARK, line, "password", "this client has no password and cannot connect")
     for role in _roles_of(client, line, shared):
         attached.setdefault(role, []).append(username)
     groups = _groups_of(client, username, line, shared)

@@ -60,7 +60,9 @@ def read_emqx_rules_json(stream: BinaryIO, options: Options) -> Iterator[Read]:
             old = isinstance(rules, dict) and rules.keys() <= _OLD.keys()
             shared += _rules(item.line, rules if old else [rules], EVERYONE, options, len(shared))
         else:
-            raise Malformed(item.line, "known here are rules, pub, sub and all", quoted(item.key))
+            raise Malformed(
+                item.line, "a member of the object is not known; known are rules, pub, sub and all"
+            )
         if len(shared) > LIST_LENGTH:
             raise Malformed(item.line, f"a list has more than {LIST_LENGTH:,} rules")
     if shared:
@@ -125,10 +127,10 @@ def _rule(
     note: str,
     field: str,
 ) -> Iterator[Read]:
-    for name in rule:
+    for number, name in enumerate(rule, start=1):
         if name not in _KNOWN:
             yield Finding(
-                Kind.REMARK, line, f"{field}.{quoted(name)}", "EMQX ignores this, and so it is here"
+                Kind.REMARK, line, field, f"EMQX ignores member {number} of this rule, and so it is here"
             )
     effect = Effect(one_of(required_text(rule, "permission", line), list(Effect), line, "permission"))
     action = ACTIONS[one_of(required_text(rule, "action", line), list(ACTIONS), line, "action")]
@@ -209,7 +211,7 @@ def _old_rules(
 ) -> Iterator[Read]:
     for name, topics in rules.items():
         if name not in _OLD:
-            raise Malformed(line, "known here are pub, sub and all", quoted(name))
+            raise Malformed(line, "a member of rules is not known; known are pub, sub and all")
         filters = list(_filters(line, a_list(topics, line, name), options))
         yield from rewritten(
             line, Effect.ALLOW, _OLD[name], _who(line, {}, subject), filters, priority=priority, note=note,

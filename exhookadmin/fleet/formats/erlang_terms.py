@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from accounts.core.text import quoted
 from exhookadmin.fleet.formats.malformed import Malformed
 from exhookadmin.fleet.formats.text_lines import text_lines
 
@@ -66,7 +65,7 @@ def erlang_terms(stream: BinaryIO) -> Iterator[Term]:
         value = _value(tokens, token, 0)
         end = tokens.next("a full stop")
         if end.kind != "stop":
-            raise Malformed(end.line, f"expected a full stop before {quoted(end.text)}")
+            raise Malformed(end.line, "expected a full stop after the term")
         yield Term(token.line, value)
 
 
@@ -93,8 +92,12 @@ def _tokens(stream: BinaryIO) -> Iterator[_Token]:
         while at < len(text):
             found = _TOKEN.match(text, at)
             if found is None:
-                rest = text[at : at + 20]
-                what = "a string is not closed" if rest[0] in "\"'<" else f"{quoted(rest)} is no Erlang term"
+                open_string = text[at] in "\"'<"
+                what = (
+                    "a string is not closed"
+                    if open_string
+                    else f"from column {at + 1} on it is no Erlang term"
+                )
                 raise Malformed(line, what)
             at = found.end()
             if found.lastgroup != "space":
@@ -119,7 +122,7 @@ def _value(tokens: _Tokens, token: _Token, depth: int) -> object:
             return tuple(_elements(tokens, "}", depth + 1))
         case "mark", "[":
             return _elements(tokens, "]", depth + 1)
-    raise Malformed(token.line, f"expected a term before {quoted(token.text)}")
+    raise Malformed(token.line, 'expected a term such as allow, {…}, […] or "…"')
 
 
 def _elements(tokens: _Tokens, closing: str, depth: int) -> list[object]:
@@ -133,7 +136,7 @@ def _elements(tokens: _Tokens, closing: str, depth: int) -> list[object]:
         if separator.kind == "mark" and separator.text == closing:
             return elements
         if separator.kind != "mark" or separator.text != ",":
-            raise Malformed(separator.line, f"expected “,” or “{closing}” before {quoted(separator.text)}")
+            raise Malformed(separator.line, f"expected “,” or “{closing}” after an element")
         token = tokens.next("a term")
 
 

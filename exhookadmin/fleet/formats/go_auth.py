@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from accounts.core.binding import Binding
-from accounts.core.text import quoted
 from accounts.stored_hashes import UnusableHash, read_hash
 from acl.core.rules import Action, Effect
 from exhookadmin.fleet.formats.conditions import ANYONE
@@ -37,7 +36,7 @@ def read_go_auth_users(stream: BinaryIO, options: Options) -> Iterator[Read]:
         if not username:
             raise Malformed(row.line, "this is missing", "username")
         if admin not in TRUE + FALSE:
-            raise Malformed(row.line, f"{quoted(admin)} is neither true nor false", "is_admin")
+            raise Malformed(row.line, "this is neither true nor false", "is_admin")
         try:
             encoded = go_auth_hash(encoded, options.salt_encoding)
             read_hash(encoded)
@@ -59,7 +58,7 @@ def read_go_auth_acls(stream: BinaryIO, options: Options) -> Iterator[Read]:
         if not username:
             raise Malformed(row.line, "this is missing", "username")
         if access not in ("1", "2", "3", "4"):
-            raise Malformed(row.line, f"{quoted(access)} is not 1, 2, 3 or 4", "rw")
+            raise Malformed(row.line, "this must be 1 (read), 2 (write), 3 (both) or 4 (subscribe)", "rw")
         action = {"2": Action.PUBLISH, "3": Action.ALL}.get(access)
         if action is None:
             first = halves.pop((username, topic), None)

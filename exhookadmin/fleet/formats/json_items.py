@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO, NoReturn
 
-from accounts.core.text import quoted
 from exhookadmin.fleet.formats.malformed import Malformed
 from exhookadmin.fleet.formats.text_lines import LINE_BYTES, text_lines, without_mark
+from exhookadmin.fleet.formats.unrepeated import repeated_name
 
 CHUNK_BYTES = 64 * 1024
 ITEM_CHARACTERS = 4 * 1024 * 1024
@@ -95,14 +95,14 @@ def _members(text: "_Text") -> Iterator[Item]:
     if text.peek() == "}":
         text.take("}")
         return
-    seen = set()
+    seen: dict[str, None] = {}
     while True:
         line, _, name = text.value(None)
         if not isinstance(name, str):
             raise Malformed(line, "this is not JSON: a member must have a name in double quotes")
         if name in seen:
-            raise Malformed(line, f"the name {quoted(name)} is there twice")
-        seen.add(name)
+            raise Malformed(line, repeated_name([*seen, name]))
+        seen[name] = None
         text.take(":")
         if text.peek() == "[":
             yield from _array(text, name)
@@ -148,7 +148,7 @@ class _Text:
             raise Malformed(self.line, "the JSON document is cut off")
         if found not in wanted:
             expected = " or ".join(wanted)
-            raise Malformed(self.line, f"this is not JSON: expected {expected} instead of {quoted(found)}")
+            raise Malformed(self.line, f"this is not JSON: expected {expected}")
         self._at += 1
         return found
 
@@ -203,8 +203,7 @@ class _Text:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise _Duplicate(next(name for name in names if names.count(name) > 1))
+        raise _Duplicate(repeated_name([name for name, _ in pairs]))
     return made
 
 
@@ -224,9 +223,7 @@ def _decode(text: str, at: int, line_at: Callable[[int], int]) -> tuple[Any, int
         undecided = cut or problem.pos + _WORD > len(text)
         raise (_Undecided if undecided else Malformed)(line_at(problem.pos), reason) from None
     except _Duplicate as problem:
-        raise Malformed(
-            line_at(at), f"the name {quoted(str(problem))} is there twice in one object"
-        ) from None
+        raise Malformed(line_at(at), str(problem)) from None
     except _NotJson as problem:
         raise Malformed(line_at(at), f"this is not JSON: {problem}") from None
     except RecursionError:

@@ -29,6 +29,8 @@ class Format:
     so it takes effect in one transaction."""
 
     title: str
+    example: str
+    """A small file, with ⏎ for its line ends, and … for what is too long to show."""
     read: Reader
     whole: bool = False
     asks: tuple[str, ...] = ()
@@ -36,27 +38,83 @@ class Format:
 
 
 FORMATS: Mapping[str, Format] = {
-    "devices-csv": Format("devices, this program's own CSV", read_own_devices),
-    "fleet-jsonl": Format("groups, policies and devices, this program's own JSON Lines", read_own_lines),
-    "emqx-users-csv": Format("EMQX built-in database, users, CSV", read_emqx_users_csv, asks=("algorithm",)),
+    "devices-csv": Format(
+        "devices, this program's own CSV", "username,enabled ⏎ pump-1,true", read_own_devices
+    ),
+    "fleet-jsonl": Format(
+        "groups, policies and devices, this program's own JSON Lines",
+        '{"type": "device", "username": "pump-1"}',
+        read_own_lines,
+    ),
+    "emqx-users-csv": Format(
+        "EMQX built-in database, users, CSV",
+        "user_id,password_hash,salt,is_superuser ⏎ pump-1,…,s1,false",
+        read_emqx_users_csv,
+        asks=("algorithm",),
+    ),
     "emqx-users-json": Format(
-        "EMQX built-in database, users, JSON", read_emqx_users_json, asks=("algorithm",)
+        "EMQX built-in database, users, JSON",
+        '[{"user_id": "pump-1", "password_hash": "…", "salt": "s1"}]',
+        read_emqx_users_json,
+        asks=("algorithm",),
     ),
-    "emqx-rules-json": Format("EMQX built-in database, authorization rules, JSON", read_emqx_rules_json),
-    "emqx-cloud-csv": Format("EMQX Cloud, authorization rules, CSV", read_emqx_cloud_csv, whole=True),
-    "emqx-acl-conf": Format("EMQX acl.conf", read_acl_conf, whole=True),
-    "emqx-mqtt-acl-csv": Format("EMQX 4 table mqtt_acl, CSV", read_mqtt_acl_csv, whole=True),
-    "emqx-mqtt-acl-json": Format("EMQX 4 table mqtt_acl, JSON", read_mqtt_acl_json, whole=True),
-    "emqx-banned-csv": Format("EMQX ban list, CSV", read_banned),
-    "mosquitto-passwords": Format("password file of Mosquitto or mosquitto-go-auth", read_password_file),
-    "mosquitto-acl": Format("ACL file of Mosquitto", read_mosquitto_acl, whole=True),
+    "emqx-rules-json": Format(
+        "EMQX built-in database, authorization rules, JSON",
+        '[{"username": "pump-1", "rules": [{"permission": "allow", "action": "publish", "topic": "a/#"}]}]',
+        read_emqx_rules_json,
+    ),
+    "emqx-cloud-csv": Format(
+        "EMQX Cloud, authorization rules, CSV",
+        "username,topic,action,access ⏎ pump-1,a/#,pub,allow",
+        read_emqx_cloud_csv,
+        whole=True,
+    ),
+    "emqx-acl-conf": Format(
+        "EMQX acl.conf", '{allow, {username, "pump-1"}, publish, ["a/#"]}.', read_acl_conf, whole=True
+    ),
+    "emqx-mqtt-acl-csv": Format(
+        "EMQX 4 table mqtt_acl, CSV",
+        "allow,ipaddr,username,clientid,access,topic ⏎ 1,,pump-1,,3,a/#",
+        read_mqtt_acl_csv,
+        whole=True,
+    ),
+    "emqx-mqtt-acl-json": Format(
+        "EMQX 4 table mqtt_acl, JSON",
+        '[{"allow": 1, "ipaddr": null, "username": "pump-1", "clientid": null, "access": 3, "topic": "a/#"}]',
+        read_mqtt_acl_json,
+        whole=True,
+    ),
+    "emqx-banned-csv": Format("EMQX ban list, CSV", "as,who ⏎ username,pump-1", read_banned),
+    "mosquitto-passwords": Format(
+        "password file of Mosquitto or mosquitto-go-auth", "pump-1:$7$…", read_password_file
+    ),
+    "mosquitto-acl": Format(
+        "ACL file of Mosquitto", "user pump-1 ⏎ topic read a/#", read_mosquitto_acl, whole=True
+    ),
     "mosquitto-dynamic-security": Format(
-        "Mosquitto dynamic-security.json", read_dynamic_security, whole=True
+        "Mosquitto dynamic-security.json",
+        '{"clients": [{"username": "pump-1", "roles": []}], "roles": []}',
+        read_dynamic_security,
+        whole=True,
     ),
-    "go-auth-users-csv": Format("mosquitto-go-auth users, CSV", read_go_auth_users),
-    "go-auth-acls-csv": Format("mosquitto-go-auth ACLs, CSV", read_go_auth_acls, whole=True),
-    "vernemq-json": Format("VerneMQ authentication rows, JSON array", read_vernemq),
-    "vernemq-jsonl": Format("VerneMQ authentication rows, JSON Lines", read_vernemq_lines),
+    "go-auth-users-csv": Format(
+        "mosquitto-go-auth users, CSV",
+        "username,password_hash,is_admin ⏎ pump-1,$2b$…,false",
+        read_go_auth_users,
+    ),
+    "go-auth-acls-csv": Format(
+        "mosquitto-go-auth ACLs, CSV", "username,topic,rw ⏎ pump-1,a/#,3", read_go_auth_acls, whole=True
+    ),
+    "vernemq-json": Format(
+        "VerneMQ authentication rows, JSON array",
+        '[{"client_id": "c1", "username": "pump-1", "publish_acl": [{"pattern": "a/#"}]}]',
+        read_vernemq,
+    ),
+    "vernemq-jsonl": Format(
+        "VerneMQ authentication rows, JSON Lines",
+        '{"client_id": "c1", "username": "pump-1", "publish_acl": [{"pattern": "a/#"}]}',
+        read_vernemq_lines,
+    ),
 }
 
 
@@ -69,4 +127,5 @@ def read(format_: Format, stream: BinaryIO, options: Options) -> Iterator[Read]:
     try:
         yield from format_.read(stream, options)
     except Malformed as problem:
-        yield Finding(Kind.ERROR, problem.line, problem.field, problem.reason)
+        reason = f"{problem.reason}. Expected is {format_.title}, such as: {format_.example}"
+        yield Finding(Kind.ERROR, problem.line, problem.field, reason)

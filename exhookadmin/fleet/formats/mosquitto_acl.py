@@ -12,7 +12,6 @@ subscribe to anything and holds back what may not be read, while here the subscr
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from accounts.core.text import quoted
 from acl.core.rules import Action, Effect
 from exhookadmin.fleet.formats.conditions import ANYONE, Alternatives, lost, username_is
 from exhookadmin.fleet.formats.malformed import Malformed
@@ -41,13 +40,14 @@ def read_mosquitto_acl(stream: BinaryIO, options: Options) -> Iterator[Read]:
             continue
         keyword, _, rest = text.partition(" ")
         rest = rest.strip()
+        begins = "a line begins with topic, user or pattern"
         if not rest:
-            raise Malformed(line, f"after {quoted(keyword)} something is missing")
+            raise Malformed(line, f"{begins}, and then a name or a filter")
         if keyword == "user":
             user = rest
             continue
         if keyword not in ("topic", "pattern"):
-            raise Malformed(line, f"a line begins with topic, user or pattern, not with {quoted(keyword)}")
+            raise Malformed(line, begins)
         effect, action, filter_ = _grant(line, keyword, rest)
         yield from rewritten(
             line,
@@ -69,7 +69,7 @@ def _grant(line: int, keyword: str, rest: str) -> tuple[Effect, Action, Filter]:
     # One word alone is a filter, even where it is the name of an access.
     access, text = (word, after.strip()) if after else ("readwrite", rest)
     if access not in ACCESS:
-        raise Malformed(line, f"{quoted(access)} is not one of {', '.join(ACCESS)}", "access")
+        raise Malformed(line, f"before the filter only {', '.join(ACCESS)} may stand", "access")
     try:
         filter_ = percent_filter(text) if keyword == "pattern" else plain_filter(text)
     except BadFilter as problem:

@@ -8,7 +8,6 @@ hold; the first row that matches decides. NULL may be an empty cell, ``NULL`` or
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from accounts.core.text import quoted
 from acl.core.rules import Action, Effect
 from exhookadmin.fleet.formats.conditions import (
     ANYONE,
@@ -54,9 +53,9 @@ def read_mqtt_acl_json(stream: BinaryIO, options: Options) -> Iterator[Read]:
 
 def _rule(line: int, row: Mapping[str, Any], options: Options, position: int) -> Iterator[Read]:
     if row["allow"] not in EFFECTS:
-        raise Malformed(line, f"{quoted(row['allow'])} is neither 0 (deny) nor 1 (allow)", "allow")
+        raise Malformed(line, "this is neither 0 (deny) nor 1 (allow)", "allow")
     if row["access"] not in ACCESS:
-        raise Malformed(line, f"{quoted(row['access'])} is not 1 (subscribe), 2 (publish) or 3", "access")
+        raise Malformed(line, "this must be 1 (subscribe), 2 (publish) or 3 (both)", "access")
     yield from rewritten(
         line,
         EFFECTS[row["allow"]],

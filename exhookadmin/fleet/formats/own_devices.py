@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from accounts.core.principal import CredentialKind
-from accounts.core.text import quoted
 from exhookadmin.fleet.formats.csv_rows import Row, csv_rows
 from exhookadmin.fleet.formats.malformed import Malformed
 from exhookadmin.fleet.formats.options import Options
@@ -61,7 +60,7 @@ def _credentials(cells: Mapping[str, str], line: int) -> Iterator[CredentialReco
     encoded, password = cells.get("credential", ""), cells.get("password", "")
     kind = cells.get("credential_kind", "") or CredentialKind.PASSWORD
     if kind not in list(CredentialKind):
-        raise Malformed(line, f"{quoted(kind)} is neither token nor password", "credential_kind")
+        raise Malformed(line, "this is neither token nor password", "credential_kind")
     if encoded:
         yield CredentialRecord(CredentialKind(kind), encoded=encoded, label=label)
     if password:
@@ -71,5 +70,5 @@ def _credentials(cells: Mapping[str, str], line: int) -> Iterator[CredentialReco
 def _boolean(row: Row, name: str) -> bool:
     text = row.cells[name].lower()
     if text not in _TRUE + _FALSE:
-        raise Malformed(row.line, f"{quoted(text)} is neither true nor false", name)
+        raise Malformed(row.line, "this is neither true nor false", name)
     return text in _TRUE

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from accounts.core.networks import parse_networks
 from accounts.core.principal import CredentialKind
-from acl.core.rules import Action, Effect, rule_filter_problem
+from acl.core.rules import Action, Effect
 from exhookadmin.fleet.formats.json_items import json_lines
 from exhookadmin.fleet.formats.malformed import Malformed
 from exhookadmin.fleet.formats.options import Options
@@ -33,6 +33,7 @@ from exhookadmin.fleet.formats.typed import (
     optional_text,
     required_text,
 )
+from exhookadmin.fleet.formats.unrepeated import NETWORKS, filter_reason
 from exhookadmin.fleet.records import (
     CredentialRecord,
     DeviceRecord,
@@ -151,13 +152,13 @@ def _rules(line: int, value: Mapping[str, Any], subject: Subject) -> tuple[RuleR
 def _rule(line: int, rule: Mapping[str, Any], subject: Subject, field: str) -> RuleRecord:
     no_others(rule, _RULE, line)
     topic_filter = required_text(rule, "topic_filter", line)
-    problem = rule_filter_problem(topic_filter)
+    problem = filter_reason(topic_filter)
     if problem:
         raise Malformed(line, problem, f"{field}.topic_filter")
     try:
         networks = parse_networks(_names(rule, "networks", line) or ())
-    except ValueError as error:
-        raise Malformed(line, str(error), f"{field}.networks") from None
+    except ValueError:
+        raise Malformed(line, f"this is no list of networks: {NETWORKS}", f"{field}.networks") from None
     return RuleRecord(
         line,
         subject,

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from accounts.core.text import quoted
-from acl.core.rules import rule_filter_problem
 from acl.core.topics import has_wildcards
+from exhookadmin.fleet.formats.unrepeated import filter_reason
 
 _EMQX = {"clientid": "clientid", "username": "username", "cert_common_name": "cn"}
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
@@ -88,7 +88,7 @@ def _checked(text: str, lost: list[str]) -> Filter:
 
 
 def _usable(text: str, literal: bool = False) -> str:
-    problem = rule_filter_problem(text)
+    problem = filter_reason(text)
     if problem:
         raise BadFilter(problem)
     return text

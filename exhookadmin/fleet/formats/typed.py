@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from accounts.core.text import quoted, text_problem
+from accounts.core.text import text_problem
 from exhookadmin.fleet.formats.malformed import Malformed
 
 
@@ -68,15 +68,15 @@ def optional_int(object_: Mapping[str, Any], name: str, line: int, otherwise: in
 def one_of(text: str, choices: Collection[str], line: int, field: str) -> str:
     """Raises Malformed."""
     if text not in choices:
-        raise Malformed(line, f"{quoted(text)} is not one of {', '.join(choices)}", field)
+        raise Malformed(line, f"this must be one of {', '.join(choices)}", field)
     return text
 
 
 def no_others(object_: Mapping[str, Any], known: Collection[str], line: int) -> None:
     """Raises Malformed for a member that nobody would read."""
-    for name in object_:
+    for number, name in enumerate(object_, start=1):
         if name not in known:
-            raise Malformed(line, f"this is not known here; known are {', '.join(known)}", quoted(name))
+            raise Malformed(line, f"member {number} of the object is not known; known are {', '.join(known)}")
 
 
 def _name(value: Any) -> str:

@@ -223,7 +223,7 @@ def test_each_rule_says_where_it_comes_from():
         ("{allow, all, all, [], []}.", 1, "a rule is"),
         ('{allow, {username, "x"}}.', 1, "only all"),
         ("{allow, nobody, all, []}.", 1, "condition"),
-        ('{allow, {usrname, "x"}, all, []}.', 1, "“usrname” is not known"),
+        ('{allow, {usrname, "x"}, all, []}.', 1, "this condition is not known"),
         ("{allow, {username, x}, all, []}.", 1, "double quotes"),
         ("{allow, {username, 7}, all, []}.", 1, "double quotes"),
         ('{allow, {ipaddr, "10.0.0.0/33"}, all, []}.', 1, "no CIDR"),

@@ -107,7 +107,9 @@ def test_nul_is_refused(name):
 def test_a_line_of_a_megabyte_is_refused_at_its_line(name):
     good = GOOD[name]
     found = errors(reading(name, good + "x" * BEYOND_ANY_LINE, **OPTIONS))
-    assert found == [(good.count("\n") + 1, f": the line is longer than {LINE_BYTES:,} bytes")]
+    [(line, text)] = found
+    assert line == good.count("\n") + 1
+    assert text.startswith(f": the line is longer than {LINE_BYTES:,} bytes")
 
 
 @pytest.mark.parametrize("name", JSON)
@@ -196,7 +198,7 @@ def test_a_name_that_an_object_has_twice_is_refused(name):
     twice = GOOD[name].replace(f'"{key}": ', f'"{key}": "x", "{key}": ', 1)
     [(line, text)] = errors(reading(name, twice, **OPTIONS))
     assert line <= 2
-    assert f"“{key}” is there twice" in text
+    assert "have the same name" in text
 
 
 @pytest.mark.parametrize("name", JSON)
@@ -213,7 +215,7 @@ def test_a_name_that_an_object_has_twice_is_refused(name):
         ("[" * 100_000, "too deeply"),
         ('{"a" 1}', "expected"),
         ("{1: 2}", "double quotes"),
-        ('{"clients": [], "clients": []}', "twice"),
+        ('{"clients": [], "clients": []}', "members 1 and 2 of one object have the same name"),
         ('["\x01"]', "Invalid control character"),
     ],
 )
