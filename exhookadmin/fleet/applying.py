@@ -15,7 +15,6 @@ from accounts.models import Device, DeviceGroup
 from acl import services as acl_services
 from acl.models import Policy, Rule
 from exhookadmin.fleet.device_batches import plan_devices, store_devices
-from exhookadmin.fleet.formats.unrepeated import reason_of_field
 from exhookadmin.fleet.outcomes import Outcome, Told
 from exhookadmin.fleet.owners import Owned, Owner, owned
 from exhookadmin.fleet.records import (
@@ -27,6 +26,7 @@ from exhookadmin.fleet.records import (
     RuleRecord,
     SubjectRules,
 )
+from exhookadmin.fleet.refusals import reason_of_field
 from exhookadmin.fleet.rule_batches import complete_lists, merge_rules, noted_by, remove_others
 from exhookadmin.fleet.scratch import Scratch
 

@@ -12,9 +12,9 @@ from accounts import services
 from accounts.models import Credential, Device
 from accounts.passwords import encode_password
 from acl import services as acl_services
-from exhookadmin.fleet.formats.unrepeated import reason_of_field
 from exhookadmin.fleet.outcomes import Outcome, Told
 from exhookadmin.fleet.records import CredentialRecord, DeviceRecord
+from exhookadmin.fleet.refusals import reason_of_field
 from exhookadmin.fleet.rule_batches import policies_named
 
 TAG_CHARACTERS = 12

@@ -4,34 +4,14 @@ Anybody may send a file of passwords as any format, or have a column in the wron
 and passed on. So what is wrong is said by its place and by what is expected there.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from accounts.core.binding import Binding
-from accounts.validators import ATTRIBUTE_CHARACTERS
 from acl.core.placeholders import KNOWN, placeholder_problem
 from acl.core.rules import rule_filter_problem
 from acl.core.wrappers import WRAPPERS
 
 MOMENT = "2027-03-01T08:00:00+01:00"
 NETWORKS = "write addresses or networks such as 192.0.2.0/24 or 2001:db8::/32, with no host bits set"
-
-_OF_FIELDS = {
-    "client_id_binding": f"Write one of {', '.join(Binding)}.",
-    "networks": f"This is no list of networks: {NETWORKS}.",
-    "valid_from": f"Write a moment such as {MOMENT}.",
-    "valid_until": f"Write a moment such as {MOMENT}.",
-    "expires_at": f"Write a moment such as {MOMENT}.",
-    "attributes": (
-        "The name of an attribute holds letters, digits, “_”, “-” and “.” only, for example “site_id”, and "
-        f"its value is a text of at most {ATTRIBUTE_CHARACTERS} characters."
-    ),
-}
-"""Instead of what a form says, which repeats the value to whoever typed it."""
-
-
-def reason_of_field(field: str, reasons: Iterable[str]) -> str:
-    """What a report says where this field of a device or credential cannot be stored."""
-    return _OF_FIELDS.get(field) or " ".join(reasons)
 
 
 def filter_reason(text: str) -> str | None:
