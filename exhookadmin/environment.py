@@ -4,8 +4,11 @@ A setting that is misspelt must not quietly mean its opposite: every reader rais
 ImproperlyConfigured with the variable's name and what it takes.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -16,10 +19,43 @@ from acl.core.wrappers import WRAPPERS
 SECRET_CHARACTERS = 32
 _TRUE = {"true", "yes", "on", "1"}
 _FALSE = {"false", "no", "off", "0", ""}
+_ENGINES = {"django.db.backends.sqlite3", "django.db.backends.postgresql"}
+
+
+@contextmanager
+def writing(var: str, directory: Path) -> Iterator[None]:
+    """Whatever cannot be written inside is the fault of this variable's directory."""
+    try:
+        yield
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"{var}: “{directory}” cannot be written: {error.strerror or error}. Let the user that runs this "
+            "write there, or choose another directory."
+        ) from None
 
 
 class Environment(environ.FileAwareEnv):
     """django-environ, with limits and without guesses."""
+
+    def get_value(self, var: str, *args: Any, **options: Any) -> Any:
+        try:
+            return super().get_value(var, *args, **options)
+        except (OSError, UnicodeDecodeError) as error:
+            what = getattr(error, "strerror", None) or "it is no text in UTF-8"
+            raise ImproperlyConfigured(
+                f"{var}_FILE: “{self.ENVIRON.get(f'{var}_FILE')}” cannot be read: {what}."
+            ) from None
+
+    def time_zone(self, var: str, default: str) -> str:
+        """The name of a time zone, as in the tz database."""
+        name: str = self.str(var, default=default).strip()
+        try:
+            ZoneInfo(name)
+        except (LookupError, OSError, ValueError):
+            raise ImproperlyConfigured(
+                f"{var}: “{name}” is no time zone. Write one such as UTC or Europe/Berlin."
+            ) from None
+        return name
 
     def bool(self, var: str, default: bool) -> bool:
         text = self.str(var, default=str(default)).strip().lower()
@@ -81,7 +117,7 @@ class Environment(environ.FileAwareEnv):
             found: dict[str, Any] = self.db_url(var, default=default)
         except Exception:
             found = {}
-        if not found.get("ENGINE"):
+        if found.get("ENGINE") not in _ENGINES:
             # The value itself is not repeated: it holds a password.
             raise ImproperlyConfigured(
                 f"{var} cannot be read. Write postgres://user:password@host:5432/name or sqlite:////path/to/file."

@@ -10,7 +10,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
 
-from exhookadmin.environment import Environment
+from exhookadmin.environment import Environment, writing
 from exhookadmin.logs import LOGGING as LOGGING
 from exhookadmin.look import UNFOLD as UNFOLD
 
@@ -20,7 +20,8 @@ if (BASE_DIR / ".env").exists():
     environ.Env.read_env(BASE_DIR / ".env")
 
 VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var")))
-VAR_DIR.mkdir(parents=True, exist_ok=True)
+with writing("VAR_DIR", VAR_DIR):
+    VAR_DIR.mkdir(parents=True, exist_ok=True)
 
 
 def _secret_key() -> str:
@@ -28,7 +29,11 @@ def _secret_key() -> str:
     key: str = env.str("SECRET_KEY", default="")
     if key:
         return key
-    path = VAR_DIR / "secret-key"
+    with writing("VAR_DIR", VAR_DIR):
+        return _kept_secret_key(VAR_DIR / "secret-key")
+
+
+def _kept_secret_key(path: Path) -> str:
     # Written aside and linked into place, so that of two processes that start together one wins.
     fresh = VAR_DIR / f"secret-key.{os.getpid()}"
     if not path.exists():
@@ -169,13 +174,14 @@ LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 
 LANGUAGE_CODE = "en-us"
-TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+TIME_ZONE = env.time_zone("TIME_ZONE", default="UTC")
 USE_I18N = True
 USE_TZ = True
 
 STATIC_URL = "static/"
 STATIC_ROOT = VAR_DIR / "static"
-STATIC_ROOT.mkdir(exist_ok=True)
+with writing("VAR_DIR", VAR_DIR):
+    STATIC_ROOT.mkdir(exist_ok=True)
 # Without a collectstatic run the files are served from the packages themselves.
 WHITENOISE_USE_FINDERS = True
 

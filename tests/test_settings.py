@@ -225,6 +225,9 @@ def test_two_installations_never_share_a_made_key(tmp_path):
         ("EXHOOK_SAMPLE_AUTHORIZE", "nan", "out of range"),
         ("EXHOOK_SAMPLE_AUTHORIZE", "5%", "is no number"),
         ("DATABASE_URL", "nonsense", "postgres://user:password@host"),
+        ("DATABASE_URL", "mysql://user:password@host/name", "postgres://user:password@host"),
+        ("TIME_ZONE", "Mars/Base", "“Mars/Base” is no time zone"),
+        ("TIME_ZONE", "../etc", "is no time zone"),
     ],
 )
 def test_a_mistake_stops_the_program_and_names_its_variable(tmp_path, name, value, says):
