@@ -58,7 +58,12 @@ class MaintenanceRuns:
         if self._process is None:
             if time.monotonic() >= self._due_at:
                 self._process = subprocess.Popen(
-                    self._command, cwd=settings.BASE_DIR, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+                    self._command,
+                    cwd=settings.BASE_DIR,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    # As with the workers, Ctrl-C is for the supervisor.
+                    process_group=0,
                 )
         elif self._process.poll() is not None:
             self._take_report(self._process)

@@ -68,6 +68,9 @@ class Child:
             cwd=settings.BASE_DIR,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if self.number is not None else None,
+            # Ctrl-C reaches the supervisor alone, which stops its children in order; by themselves they
+            # would end in the midst of their imports, each with a traceback.
+            process_group=0,
         )
         if self.process.stdout is not None:
             os.set_blocking(self.process.stdout.fileno(), False)

@@ -95,11 +95,11 @@ def workers(endpoint: Endpoint) -> set[int]:
     return {
         pid
         for pid in descendants(endpoint.process.pid)
-        if lives(pid) and "exhookadmin.exhook.worker" in _command(pid)
+        if lives(pid) and "exhookadmin.exhook.worker" in command_line(pid)
     }
 
 
-def _command(pid: int) -> str:
+def command_line(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:

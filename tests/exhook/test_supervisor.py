@@ -27,6 +27,7 @@ from exhookadmin.exhook.replies import ALLOW, DENY
 from exhookadmin.exhook.versions import VERSIONS
 from tests.endpoint import StartEndpoint, child_environment
 from tests.exhook.processes import (
+    command_line,
     connections_of,
     descendants,
     eventually,
@@ -293,6 +294,42 @@ def test_closing_the_terminal_it_was_started_in_stops_it(transactional_db: None,
         os.close(master)
         assert process.wait(SECONDS) == 0
         assert '"endpoint stopped"' in log.read_text()
+        assert not [pid for pid in family if lives(pid)]
+    finally:
+        process.kill()
+
+
+def test_ctrl_c_while_its_children_are_starting_ends_them_in_order(
+    transactional_db: None, tmp_path: Path
+) -> None:
+    """A terminal sends it to all that are in its group, in the midst of whatever they do."""
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "manage.py",
+                "run_exhook",
+                "--port",
+                "0",
+                "--metrics",
+                "",
+                "--web",
+                "127.0.0.1:0",
+            ],
+            cwd=settings.BASE_DIR,
+            env=os.environ | child_environment(tmp_path),
+            stdin=subprocess.DEVNULL,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        eventually(lambda: any("exhookadmin.exhook" in command_line(pid) for pid in descendants(process.pid)))
+        family = descendants(process.pid)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(SECONDS) == 0
+        assert '"endpoint stopped"' in log.read_text()
+        assert "Traceback" not in log.read_text()
         assert not [pid for pid in family if lives(pid)]
     finally:
         process.kill()
