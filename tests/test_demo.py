@@ -28,6 +28,7 @@ from acl.models import Policy
 from acl.services import create_rule
 from audit.fact import Kind
 from audit.models import Event, Session
+from exhookadmin.console.endpoint_reading import read_endpoint
 from exhookadmin.exhook.demo import fleet
 from exhookadmin.exhook.demo.bridge import EndpointSilent
 from exhookadmin.exhook.demo.broker import PortTaken, running_broker
@@ -226,9 +227,9 @@ def demo(start_endpoint: StartEndpoint, tmp_path: Path) -> Iterator[Any]:
     """Starts ``manage.py demo`` as a process. Nothing of it may stay behind."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(*arguments: str) -> subprocess.Popen[str]:
+    def start(*arguments: str, web: bool = False) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "manage.py", "demo", "--no-web", *arguments],
+            [sys.executable, "manage.py", "demo", *([] if web else ["--no-web"]), *arguments],
             cwd=settings.BASE_DIR,
             env={**os.environ, **child_environment(tmp_path)},
             stdout=subprocess.PIPE,
@@ -334,6 +335,18 @@ def test_a_device_of_somebody_else_is_left_alone() -> None:
     assert fleet.remove_fleet() == 0
     assert Device.objects.get().description == "the real one"
     delete_devices(Device.objects.all())
+
+
+def test_the_home_page_of_the_demo_sees_its_endpoint(demo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        metrics = f"127.0.0.1:{found.getsockname()[1]}"
+    monkeypatch.setenv("EXHOOK_METRICS", metrics)
+    process = demo("--web", "127.0.0.1:0", web=True)
+    for line in process.stdout:
+        if line.startswith("Endpoint: "):
+            break
+    assert read_endpoint(metrics, seconds=30).problem == ""
 
 
 @pytest.mark.parametrize("web", ["8000", "localhost:", ":http"])

@@ -74,7 +74,11 @@ def run(wishes: Wishes, say: Say) -> None:
 @contextmanager
 def _own_endpoint(web: str, say: Say) -> Iterator[str]:
     log = settings.VAR_DIR / "demo-endpoint.log"
-    with running_endpoint(log, ["--web", web] if web else []) as endpoint:
+    arguments = ["--web", web] if web else []
+    # The home page asks there; where something else listens already, the page is about that.
+    if web and _is_free(settings.EXHOOK_METRICS):
+        arguments += ["--metrics", settings.EXHOOK_METRICS]
+    with running_endpoint(log, arguments) as endpoint:
         say(f"Endpoint: {endpoint.address}, started for this demo. Its log: {log}")
         if web:
             say(f"Watch it at http://{web}/admin/ (devices, events, sessions).")
@@ -100,13 +104,22 @@ def _broker(target: str, port: int | None, say: Say) -> Iterator[int]:
 
 
 def _require_free(web: str) -> None:
-    host, _, port = web.rpartition(":")
+    if not _is_free(web):
+        raise WebTaken(web)
+
+
+def _is_free(address: str) -> bool:
+    """Whether HOST:PORT can be listened on; what is no such address cannot."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():
+        return False
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind((host.strip("[]"), int(port)))
-        except OSError as error:
-            raise WebTaken(web) from error
+        except (OSError, OverflowError):
+            return False
+    return True
 
 
 def _one_at_a_time(say: Say) -> Say:
