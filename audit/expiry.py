@@ -59,6 +59,11 @@ def count_chain_links(horizon: datetime) -> int:
     return ChainLink.objects.filter(day__lt=horizon.date()).count()
 
 
+def delete_rows(rows: "models.QuerySet[models.Model]") -> int:
+    """Deletes these, the first first; answers how many. They come in an order that an index has."""
+    return _delete(rows)
+
+
 def _later(connected_at: datetime, pk: int) -> models.Q:
     return models.Q(connected_at__gt=connected_at) | models.Q(connected_at=connected_at, pk__gt=pk)
 

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from audit import expiry
 from audit import partitions_postgresql as postgresql
+from audit.kept_beside import Kept, kept_beside
 from audit.models import Event, Maintenance
 from audit.partitions import AHEAD, expired, length_for, missing, outgrown, span_for
 from audit.partitions_postgresql import Busy, Locked
@@ -62,6 +63,9 @@ def maintain(
         for group in KindGroup:
             run.delete_events(group)
     run.delete_the_rest()
+    if clock.trusted:
+        for kept, horizon in kept_beside(now):
+            run.delete_beside(kept, horizon)
     if not dry_run:
         _remember(clock, outcome, now)
     return outcome
@@ -99,6 +103,14 @@ class _Run:
             self._delete(
                 "links of the hash chain", horizon, expiry.count_chain_links, expiry.delete_chain_links
             )
+
+    def delete_beside(self, kept: Kept, horizon: datetime) -> None:
+        self._delete(
+            kept.what,
+            horizon,
+            lambda before: kept.older_than(before).count(),
+            lambda before: expiry.delete_rows(kept.older_than(before)),
+        )
 
     def _create(self, group: KindGroup) -> None:
         existing = [one.span for one in postgresql.partitions(group)]
