@@ -4,7 +4,7 @@ Every service announces what it changes, inside its transaction. What is to beco
 site to say (``connect``): `exhookadmin.staff` refuses what the actor may not do, and writes the history.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -103,7 +103,7 @@ class Change:
         return replace(self, object_id=object_id)
 
 
-Gate = Callable[[Actor, Change], None]
+Gate = Callable[[Actor, Sequence[Change]], None]
 Recorder = Callable[[Actor, Iterable[Change]], None]
 
 _ACTOR: ContextVar[Actor | None] = ContextVar("actor", default=None)
@@ -112,7 +112,8 @@ _recorders: list[Recorder] = []
 
 
 def connect(gate: Gate, recorder: Recorder) -> None:
-    """From now on ``gate`` raises NotAllowed for what may not be, and ``recorder`` keeps what is done."""
+    """From now on ``gate`` raises NotAllowed where one of the changes may not be, and ``recorder`` keeps
+    what is done."""
     _gates.append(gate)
     _recorders.append(recorder)
 
@@ -143,11 +144,13 @@ def _program() -> Actor:
 
 def check(change: Change) -> None:
     """Raises NotAllowed where the current actor may not make this change."""
-    if change.is_empty:
-        return
-    actor = current_actor()
+    if not change.is_empty:
+        _pass(current_actor(), [change])
+
+
+def _pass(actor: Actor, changes: Sequence[Change]) -> None:
     for gate in _gates:
-        gate(actor, change)
+        gate(actor, changes)
 
 
 def announce(changes: Iterable[Change]) -> None:
@@ -156,8 +159,9 @@ def announce(changes: Iterable[Change]) -> None:
     Raises NotAllowed, which has to undo them.
     """
     told = [change for change in changes if not change.is_empty]
-    for change in told:
-        check(change)
+    if not told:
+        return
     actor = current_actor()
-    for recorder in _recorders if told else ():
+    _pass(actor, told)
+    for recorder in _recorders:
         recorder(actor, told)

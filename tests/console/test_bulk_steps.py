@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.utils import timezone
 from accounts import services
 from accounts.core.tokens import token_matches
 from accounts.models import Credential, Device, DeviceGroup
+from acl.services import create_policy, create_rule
 from exhookadmin.console import bulk_steps
 from exhookadmin.console.bulk_steps import STEPS
 from exhookadmin.staff.models import RecordedChange
@@ -205,3 +207,41 @@ def test_of_an_operator_s_step_that_is_refused_for_one_nothing_stays(fleet: dict
     assert "Nothing was changed." in response.content.decode()
     assert Credential.objects.count() == 5
     assert not Credential.objects.exclude(expires_at=None).exists()
+
+
+@pytest.mark.parametrize("number", [10, 200])
+@pytest.mark.parametrize("action", ["join_group", "leave_group", "enable", "disable", "rotate_tokens"])
+def test_an_operator_s_step_costs_the_same_however_many_devices_it_is_taken_on(
+    group: DeviceGroup, django_assert_max_num_queries: Any, action: str, number: int
+) -> None:
+    crowd = services.save_group(DeviceGroup(name="crowd"))
+    devices = [Device(username=f"pump-{one:03}", enabled=action != "enable") for one in range(number)]
+    tokens = [Credential(device=device, kind="token", encoded="!") for device in devices]
+    services.store_devices(devices, [], [], tokens)
+    if action == "leave_group":
+        services.join_group(Device.objects.all(), crowd)
+    client = browser(member("operator"))
+    data = form_data(ask(client, action, devices), "bulk_form")
+    before = RecordedChange.objects.count()
+    fields = {"group": crowd.pk} if action.endswith("group") else {}
+    with django_assert_max_num_queries(40):
+        response = client.post(LIST, {**data, **fields})
+    if action == "rotate_tokens":
+        assert len(rows(response)) == 1 + number
+    else:
+        assert response.status_code == 302
+    told = RecordedChange.objects.order_by("pk")[before:]
+    assert {change.part_of_id for change in told} == {device.pk for device in devices}
+
+
+def test_in_a_step_on_many_a_group_that_opens_everything_is_refused_for_all(fleet: dict[str, Device]) -> None:
+    backends = services.save_group(DeviceGroup(name="backends"))
+    policy = create_policy("everything", groups=[backends])
+    create_rule(policy, "allow", "all", "#")
+    before = stored()
+    client = browser(member("operator"))
+    response = confirm(client, "join_group", fleet.values(), group=backends.pk)
+    assert re.search(
+        "Policy “everything” opens everything, then to “(on|off|bare)” too", response.content.decode()
+    )
+    assert stored() == before
