@@ -166,7 +166,7 @@ class DeviceAdmin(ModelAdmin):
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
     autocomplete_fields = ("groups",)
-    readonly_fields: tuple[str, ...] = ("created_at", "updated_at")
+    readonly_fields: tuple[str, ...] = ("created", "changed")
     inlines: tuple[type[TabularInline], ...] = (CredentialInline,)
     actions_detail: tuple[str, ...] = ("rotate", "new_token", "new_password")
     warn_unsaved_form = True
@@ -195,7 +195,7 @@ class DeviceAdmin(ModelAdmin):
             ("Validity and networks", {"fields": ("valid_from", "valid_until", "networks")}),
             ("Certificate", {"fields": ("certificate_cn", "credential_required")}),
             ("Attributes", {"fields": ("attributes",)}),
-            *([("Record", {"fields": (("created_at", "updated_at"),)})] if obj else []),
+            *([("Record", {"fields": (("created", "changed"),)})] if obj else []),
         ]
 
     def get_form(
@@ -210,6 +210,14 @@ class DeviceAdmin(ModelAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DeviceList]:
         return DeviceList
+
+    @display(description="created")
+    def created(self, device: Device) -> SafeString | None:
+        return moment(device.created_at)
+
+    @display(description="changed last")
+    def changed(self, device: Device) -> SafeString | None:
+        return moment(device.updated_at)
 
     @display(description="device", header=True, ordering="username")
     def name(self, device: Device) -> list[str]:

@@ -38,6 +38,11 @@ class ChangeForm(forms.ModelForm):  # type: ignore[type-arg]
             self.add_error(None, str(refused))
 
 
+def networks_widget() -> UnfoldAdminTextareaWidget:
+    """For networks, one a line."""
+    return UnfoldAdminTextareaWidget({"rows": 3, "placeholder": "192.0.2.0/24\n2001:db8::/32"})
+
+
 class AttributesField(forms.CharField):
     """Attributes as people write them: one ``name=value`` a line."""
 
@@ -94,7 +99,7 @@ class DeviceForm(ChangeForm):
             "device cannot send its username as its client id.",
         }
         widgets = {
-            "networks": UnfoldAdminTextareaWidget({"rows": 3, "placeholder": "192.0.2.0/24\n2001:db8::/32"}),
+            "networks": networks_widget(),
         }
 
     def change(self) -> Change:

@@ -176,6 +176,7 @@ LOGIN_REDIRECT_URL = "admin:index"
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = env.time_zone("TIME_ZONE", default="UTC")
 USE_I18N = True
+FORMAT_MODULE_PATH = "exhookadmin.formats"
 USE_TZ = True
 
 STATIC_URL = "static/"

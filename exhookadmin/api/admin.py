@@ -1,8 +1,9 @@
 """Keys for programs in the admin: made, narrowed and revoked here, and shown once."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -14,6 +15,7 @@ from unfold.contrib.filters.admin import BooleanRadioFilter
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
+from accounts.forms import AttributesField, networks_widget
 from audit.admin import ReadOnlyAdmin, to_the_second
 from exhookadmin.api import keys
 from exhookadmin.api.models import ApiKey
@@ -29,7 +31,6 @@ class KeyAdmin(HistoryAdmin):
     """The key itself leaves in the answer to the POST that made it, and is nowhere else."""
 
     actions = ("revoke",)
-    show_full_result_count = False
     list_per_page = 50
 
     @sensitive_variables("text")
@@ -103,6 +104,7 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = ApiKey
         fields = ("name", "scopes", "expires_at", "networks")
+        widgets: ClassVar = {"networks": networks_widget()}
 
 
 class ApiKeyAdmin(KeyAdmin):
@@ -129,9 +131,27 @@ class ApiKeyAdmin(KeyAdmin):
         return ", ".join(key.scopes)
 
 
+class EnrolmentKeyForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Networks and attributes as they are written for a device."""
+
+    attributes = AttributesField(
+        required=False,
+        help_text="One name=value a line, for the devices it makes. None can choose its own: they decide "
+        "about topics.",
+    )
+
+    class Meta:
+        model = EnrolmentKey
+        fields = (
+            "name", "group", "username_prefix", "limit", "expires_at", "token_days", "networks", "attributes",
+        )  # fmt: skip
+        widgets: ClassVar = {"networks": networks_widget()}
+
+
 class EnrolmentKeyAdmin(KeyAdmin):
     """Keys with which devices obtain their own token."""
 
+    form = EnrolmentKeyForm
     list_display = ("name", "state_label", "group", "progress", "used", "ends")
     list_select_related = ("group",)
     autocomplete_fields = ("group",)
@@ -141,6 +161,16 @@ class EnrolmentKeyAdmin(KeyAdmin):
     search_fields = ("name", "identifier")
     ordering = ("-pk",)
     nothing_yet_template = "api/no_enrolment_keys.html"
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
+        if request.method == "GET":
+            _warn_without_enrolment(request)
+        return super().changeform_view(request, *args, **options)
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        if request.method == "GET":
+            _warn_without_enrolment(request)
+        return super().changelist_view(request, extra_context)
 
     def make(self, **fields: Any) -> tuple[EnrolmentKey, str]:
         return enrolment.create_key(**fields)
@@ -156,8 +186,15 @@ class EnrolmentKeyAdmin(KeyAdmin):
         return f"{key.used:,} of {key.limit:,}"
 
 
+def _warn_without_enrolment(request: HttpRequest) -> None:
+    if not settings.ENROLMENT:
+        messages.warning(request, "Enrolment is switched off: no key works until ENROLMENT=true is set.")
+
+
 class EnrolmentAttemptAdmin(ReadOnlyAdmin):
     """Who tried to enrol, and what came of it."""
+
+    nothing_yet_template = "api/no_enrolments.html"
 
     list_display = ("when", "outcome", "username", "key_name", "address", "reason")
     list_filter = (("granted", BooleanRadioFilter),)

@@ -55,7 +55,13 @@ class Presence:
 def presence_of(device: Device) -> Presence:
     state = presence_of_device(device.pk, device.last_seen_at)
     colour = STANDING_COLOURS.get(str(state.standing), "")
-    return Presence(state, colour, device.last_seen_at, tuple(obstacles(device, timezone.now())))
+    return Presence(state, colour, _last_seen(device, state), tuple(obstacles(device, timezone.now())))
+
+
+def _last_seen(device: Device, state: State) -> datetime | None:
+    """Stored sightings may be a minute behind, and then be older than the connection beside them."""
+    connected = state.session.connected_at if state.session is not None else None
+    return max((moment for moment in (device.last_seen_at, connected) if moment is not None), default=None)
 
 
 def obstacles(device: Device, now: datetime) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import formats, timezone
 
 from accounts import services
 from accounts.models import Device, DeviceGroup
@@ -182,3 +182,16 @@ def test_a_page_with_much_on_it_costs_few_queries(admin_client: Client, pump: De
     queries_of(admin_client, page(pump))
     assert len(queries_of(admin_client, page(pump))) <= 50
     assert len(queries_of(admin_client, page(pump, "timeline"))) <= 15
+
+
+def test_it_was_not_seen_last_before_it_connected(admin_client: Client, pump: Device) -> None:
+    """Sightings are stored once a minute; the session beside them is exact."""
+    write_facts(facts(pump, Kind.CONNECTED))
+    Device.objects.filter(pk=pump.pk).update(last_seen_at=NOON - timedelta(seconds=10))
+    assert "Last seen 2026-11-01 12:00:00 UTC" in text_of(admin_client.get(page(pump)))
+
+
+def test_moments_are_written_alike_everywhere(admin_client: Client, pump: Device) -> None:
+    Device.objects.filter(pk=pump.pk).update(created_at=NOON)
+    assert "Created 2026-11-01 12:00:00 UTC" in text_of(admin_client.get(page(pump)))
+    assert formats.localize(NOON) == "2026-11-01 12:00:00 UTC"
