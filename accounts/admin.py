@@ -27,7 +27,6 @@ from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminExpandableTextareaWidget
 
 from accounts import credential_pages, services
-from accounts.changes import NotAllowed
 from accounts.core.binding import Binding
 from accounts.credential_use import use_of
 from accounts.device_filters import LiveCredentialFilter, ValidityFilter
@@ -49,17 +48,6 @@ def credential_state(credential: Credential) -> str:
 def moment(when: datetime | None) -> SafeString | None:
     """In the viewer’s zone, with the exact UTC on hover."""
     return render_to_string("console/time.html", {"moment": when}) if when else None
-
-
-def switch_devices(request: HttpRequest, devices: DeviceQuerySet, enabled: bool) -> None:
-    """All of them or, where one of them is refused, none."""
-    try:
-        count = services.set_enabled(devices, enabled)
-    except NotAllowed as refused:
-        messages.error(request, f"Nothing was changed. {refused}")
-        return
-    words = "enabled" if enabled else "disabled"
-    messages.success(request, f"{count} {'device' if count == 1 else 'devices'} {words}.")
 
 
 class CredentialInline(TabularInline):
@@ -431,7 +419,6 @@ class DeviceGroupAdmin(ModelAdmin):
     ordering = ("name",)
     fields = ("name", "description")
     formfield_overrides = {TextField: {"widget": UnfoldAdminExpandableTextareaWidget}}
-    actions = ("enable_devices", "disable_devices")
     nothing_yet_template = "accounts/no_groups.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeviceGroup]:
@@ -442,21 +429,6 @@ class DeviceGroupAdmin(ModelAdmin):
     def device_count(self, group: Any) -> SafeString:
         url = f"{reverse('admin:accounts_device_changelist')}?groups__id__exact={group.pk}"
         return format_html('<a class="text-link" href="{}">{}</a>', url, f"{group.devices_in_it:,}")
-
-    @admin.action(description="Enable all devices in them", permissions=["change_devices"])
-    def enable_devices(self, request: HttpRequest, queryset: QuerySet[DeviceGroup]) -> None:
-        self._switch(request, queryset, True)
-
-    @admin.action(description="Disable all devices in them", permissions=["change_devices"])
-    def disable_devices(self, request: HttpRequest, queryset: QuerySet[DeviceGroup]) -> None:
-        self._switch(request, queryset, False)
-
-    def has_change_devices_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("accounts.change_device")
-
-    def _switch(self, request: HttpRequest, groups: QuerySet[DeviceGroup], enabled: bool) -> None:
-        members = Device.groups.through.objects.filter(devicegroup__in=groups.values("pk")).values("device")
-        switch_devices(request, Device.objects.filter(pk__in=members), enabled)
 
     def save_model(self, request: HttpRequest, obj: DeviceGroup, form: Form, change: bool) -> None:
         services.save_group(obj)

@@ -31,6 +31,7 @@ from exhookadmin.api.models import ApiKey
 from exhookadmin.console.bulk_steps import BULK_ACTIONS
 from exhookadmin.console.device_page import panels_of, presence_of, timeline_of
 from exhookadmin.console.explain_pages import may_explain
+from exhookadmin.console.group_steps import GROUP_ACTIONS
 from exhookadmin.console.import_pages import formats_for
 from exhookadmin.console.questions import explain_url, why_url
 from exhookadmin.console.what_changes_pages import note_of
@@ -234,7 +235,12 @@ class PolicyWithHistoryAdmin(HistoryAdmin, PolicyAdmin):
 
 @admin.register(DeviceGroup)
 class DeviceGroupWithHistoryAdmin(HistoryAdmin, DeviceGroupWithPoliciesAdmin):
-    """Groups of devices, with who changed them."""
+    """Groups of devices, with who changed them, and steps on all of their devices."""
+
+    actions = GROUP_ACTIONS
+
+    def has_change_devices_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.change_device")
 
 
 admin.site.register(RecordedChange, RecordedChangeAdmin)

@@ -13,6 +13,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Model
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import render
@@ -69,14 +70,14 @@ def _switch(enabled: bool) -> Callable[[Devices, Given], str]:
     return lambda devices, given: f"{counted(services.set_enabled(_rows(devices), enabled))} {words}."
 
 
-def _switched(enabled: bool) -> Callable[[Devices], str]:
+def switched_already(number: int, enabled: bool) -> str:
+    """“2 of them are enabled already.”"""
     words = "enabled" if enabled else "disabled"
+    return f"{number:,} of them {'is' if number == 1 else 'are'} {words} already." if number else ""
 
-    def tell(devices: Devices) -> str:
-        same = sum(device.enabled is enabled for device in devices)
-        return f"{same:,} of them {'is' if same == 1 else 'are'} {words} already." if same else ""
 
-    return tell
+def _switched(enabled: bool) -> Callable[[Devices], str]:
+    return lambda devices: switched_already(sum(device.enabled is enabled for device in devices), enabled)
 
 
 def _join(devices: Devices, given: Given) -> str:
@@ -241,16 +242,45 @@ def _taken(step: Step, request: HttpRequest, devices: list[Device], form: Form) 
 def _question(
     step: Step, model_admin: Any, request: HttpRequest, devices: list[Device], form: Form
 ) -> HttpResponse:
+    return ask(
+        step,
+        model_admin,
+        request,
+        question=step.question.format(devices=counted(len(devices))),
+        already=step.already(devices),
+        chosen=devices,
+        named=devices[:NAMED],
+        number=len(devices),
+        form=form,
+    )
+
+
+def ask(
+    step: Step,
+    model_admin: Any,
+    request: HttpRequest,
+    *,
+    question: str,
+    already: str,
+    chosen: Sequence[Model],
+    named: Devices,
+    number: int,
+    form: Form,
+    kept: Given | None = None,
+) -> HttpResponse:
+    """The page with the question. ``chosen`` are the rows that were ticked, ``named`` the first devices of
+    the ``number`` that are concerned; ``kept`` comes back with the answer."""
     context = {
         **model_admin.admin_site.each_context(request),
         "opts": model_admin.opts,
         "title": step.title,
         "step": step,
-        "question": step.question.format(devices=counted(len(devices))),
-        "already": step.already(devices),
-        "devices": devices,
-        "named": devices[:NAMED],
-        "more": max(0, len(devices) - NAMED),
+        "question": question,
+        "already": already,
+        "chosen": chosen,
+        "named": named,
+        "more": number - len(named),
+        "kept": kept or {},
         "form": form,
         "media": model_admin.media + form.media,
         "checkbox": ACTION_CHECKBOX_NAME,

@@ -561,13 +561,6 @@ def test_groups_list_costs_the_same_however_many_there_are(admin_client: Client)
     assert len(queries_of(admin_client, url)) == len(few)
 
 
-def test_all_devices_of_a_group_are_switched_at_once(admin_client: Client, fleet: dict[str, Device]) -> None:
-    url = reverse("admin:accounts_devicegroup_changelist")
-    chosen = {"action": "disable_devices", "_selected_action": [DeviceGroup.objects.get().pk]}
-    assert "1 device disabled." in admin_client.post(url, chosen, follow=True).content.decode()
-    assert set(Device.objects.filter(enabled=False).values_list("username", flat=True)) == {"plain", "off"}
-
-
 def test_a_group_is_added_changed_and_deleted(admin_client: Client) -> None:
     add_url = reverse("admin:accounts_devicegroup_add")
     admin_client.post(add_url, {"name": "pumps", "description": ""})

@@ -300,7 +300,8 @@ def test_nor_do_the_actions_of_a_group(operator: Client) -> None:
     retired = device("retired")
     retired.groups.add(group("pumps"))
     url = reverse("admin:accounts_devicegroup_changelist")
-    data = {"action": "enable_devices", "_selected_action": [str(group("pumps").pk)]}
+    asked = {"action": "enable_devices", "_selected_action": [str(group("pumps").pk)]}
+    data = form_data(operator.post(url, asked), "bulk_form")
     assert "Nothing was changed." in operator.post(url, data, follow=True).content.decode()
     assert not device("retired").enabled
 
