@@ -1,6 +1,8 @@
 """What every test may use."""
 
 import os
+from importlib import import_module
+from pkgutil import walk_packages
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -26,6 +28,21 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+PACKAGES = ("accounts", "acl", "audit", "exhookadmin", "benchmarks", "protos")
+
+
+def pytest_collection_finish() -> None:
+    """Loads all modules, so that the same commit gives the same result whatever else runs, and before.
+
+    Hypothesis tries the constants of the modules that are loaded. A command that is loaded where a test calls
+    it would give the tests after it other examples than they have alone, or in another worker.
+    """
+    # First: what one admin registers another one replaces.
+    import_module("exhookadmin.urls")
+    for name in PACKAGES:
+        for module in walk_packages(import_module(name).__path__, f"{name}."):
+            import_module(module.name)
 
 
 @pytest.fixture(scope="session")
