@@ -4,6 +4,7 @@ It decides nothing and serves nothing, so it has nothing to crash on. It restart
 dies, passes signals on, and takes everything down with it.
 """
 
+import errno
 import json
 import logging
 import os
@@ -21,7 +22,7 @@ from prometheus_client.registry import CollectorRegistry
 from exhookadmin.exhook.lifetime import EXIT_PORT_TAKEN
 from exhookadmin.exhook.maintenance_runs import MaintenanceRuns
 from exhookadmin.exhook.metrics import build
-from exhookadmin.exhook.metrics_http import MetricsServer
+from exhookadmin.exhook.metrics_http import AddressProblem, MetricsServer
 from exhookadmin.exhook.metrics_totals import Totals
 from exhookadmin.exhook.status import Condition, Verdict, WorkerView, liveness, readiness
 
@@ -282,7 +283,8 @@ def reserve(host: str, port: int) -> tuple[socket.socket | None, socket.socket, 
     """Takes the port for this process tree: a lock, a bound socket that shares it, and its number.
 
     The workers share the port by SO_REUSEPORT, which a second ``run_exhook`` could do just
-    as silently: so sharing is tried without first. Raises PortTaken.
+    as silently: so sharing is tried without first. Raises PortTaken, or AddressProblem for an address
+    that is not this machine's.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     lock = _lock(port) if port else None
@@ -299,7 +301,12 @@ def reserve(host: str, port: int) -> tuple[socket.socket | None, socket.socket, 
     except OSError as error:
         if lock is not None:
             lock.close()
-        raise PortTaken from error
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken from error
+        raise AddressProblem(
+            f"{host}:{port} cannot be listened on: {error.strerror or error}. Give --host an address of this "
+            "machine, or 0.0.0.0 for all of them, and --port one that you may use."
+        ) from None
     return lock, shared, port
 
 

@@ -4,6 +4,7 @@ import fcntl
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -249,6 +250,33 @@ def test_metrics_on_a_port_in_use_are_refused(start_endpoint: StartEndpoint) -> 
         with pytest.raises(EndpointFailed) as failure, start_endpoint("--metrics", listens["metrics"]):
             pass
         assert f"CommandError: The metrics cannot be served on {listens['metrics']}" in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--port", "99999"), "“99999” is no port"),
+        (("--host", "host.invalid"), "host.invalid:0 cannot be listened on"),
+        (("--host", "192.0.2.1"), "192.0.2.1:0 cannot be listened on"),
+        (("--web", "8000"), "--web: “8000” is not HOST:PORT"),
+        (("--web", "192.0.2.1:8000"), "The web interface cannot be served on 192.0.2.1:8000"),
+    ],
+)
+def test_addresses_that_cannot_be_served_are_told_at_once(
+    start_endpoint: StartEndpoint, arguments: tuple[str, ...], told: str
+) -> None:
+    with pytest.raises(EndpointFailed) as failure, start_endpoint(*arguments):
+        pass
+    assert told in str(failure.value)
+    assert "Traceback" not in str(failure.value)
+
+
+def test_a_taken_web_address_is_told_at_once(start_endpoint: StartEndpoint) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        web = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(EndpointFailed) as failure, start_endpoint("--web", web):
+            pass
+    assert f"The web interface cannot be served on {web}: Address already in use" in str(failure.value)
 
 
 def test_metrics_can_be_switched_off(start_endpoint: StartEndpoint) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from argparse import ArgumentTypeError
 from typing import Any
 
 from django.conf import settings
@@ -10,9 +11,15 @@ from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from exhookadmin.exhook.metrics_http import AddressProblem
-from exhookadmin.exhook.preflight import CannotStart, check_settings
+from exhookadmin.exhook.preflight import MOST_PORT, CannotStart, check_settings, check_web_address
 from exhookadmin.exhook.supervisor import PortTaken, Supervisor
 from exhookadmin.logs import log_the_uncaught
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) > MOST_PORT:
+        raise ArgumentTypeError(f"“{text}” is no port: write a number from 1 to {MOST_PORT}, or 0 for any.")
+    return int(text)
 
 
 class Command(BaseCommand):
@@ -26,7 +33,7 @@ class Command(BaseCommand):
             "in a network that only the brokers reach.",
         )
         parser.add_argument(
-            "--port", type=int, default=9000, help="Port to listen on (default: %(default)s)."
+            "--port", type=_port, default=9000, help="Port to listen on (default: %(default)s)."
         )
         parser.add_argument(
             "--workers",
@@ -64,6 +71,9 @@ class Command(BaseCommand):
             check_settings()
             self._require_migrations()
             supervisor = Supervisor(host, port, workers, web, metrics)
+            # Only now: of a second run_exhook the first thing to say is that there is another one.
+            if web:
+                check_web_address(web)
             log_the_uncaught()
             sys.exit(supervisor.run())
         except (CannotStart, AddressProblem) as problem:
