@@ -7,7 +7,10 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.http import HttpRequest
+from django.template.loader import render_to_string
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
@@ -41,9 +44,9 @@ KIND_COLOURS = {
 STANDING_COLOURS = {"online": "success", "unknown": "warning"}
 
 
-def to_the_second(moment: datetime | None) -> str | None:
-    """In the site’s time zone, sortable and unambiguous: a log is compared line by line."""
-    return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S}" if moment else None
+def to_the_second(moment: datetime | None) -> SafeString | None:
+    """In the viewer’s zone, with the exact UTC on hover; sortable: a log is compared line by line."""
+    return render_to_string("console/time.html", {"moment": moment}) if moment else None
 
 
 class ReadOnlyAdmin(ModelAdmin):
@@ -258,11 +261,11 @@ class SessionAdmin(LongListAdmin):
         return str(state_of(session).standing)
 
     @display(description="what is not known")
-    def doubt(self, session: Session) -> str:
-        since = to_the_second(session.unknown_since)
+    def doubt(self, session: Session) -> SafeString:
+        said = "It may have ended at any time since {}: {}."
         if session.disconnected_at is None:
-            return f"Whether it is still connected is unknown since {since}: {session.unknown_reason}."
-        return f"It may have ended at any time since {since}: {session.unknown_reason}."
+            said = "Whether it is still connected is unknown since {}: {}."
+        return format_html(said, to_the_second(session.unknown_since), session.unknown_reason)
 
     @display(description="device")
     def device_name(self, row: Any) -> str:

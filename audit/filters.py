@@ -4,6 +4,7 @@ from datetime import datetime, time
 from ipaddress import ip_address
 from typing import Any
 
+from django.conf import settings
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -87,7 +88,12 @@ class PresenceFilter(DropdownFilter):
 
 
 class TimeRangeFilter(RangeDateTimeFilter):
-    """From and to. A date without a time is the whole day; unfold’s own filter ignores it."""
+    """From and to, in the site’s zone. A date alone is the whole day; unfold’s own filter ignores it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # The times in the list are in the zone of whoever looks at it.
+        self.title: str = f"{self.field.verbose_name} ({settings.TIME_ZONE})"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         for side, lookup, of_day in (("from", "gte", time.min), ("to", "lte", time.max)):
