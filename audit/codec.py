@@ -1,27 +1,16 @@
 """Facts as bytes, for the spool: JSON, so that what lies on a disk can be read by people.
 
-A record is an array of the values in ``FIELDS``' order. Fields are only ever added at the
-end, so that a spool written before an upgrade can be read after it.
+A record is the array of a fact's values, in the order of its fields. Fields are only ever added at
+the end, so that a spool written before an upgrade can be read after it.
 """
 
-import json
-from collections.abc import Callable
-from operator import attrgetter
-from uuid import UUID
+import msgspec
+from msgspec import structs
 
-from audit.fact import Fact, Kind
+from audit.fact import Fact
 
-FIELDS = (
-    "kind", "time", "allowed", "reason", "device_id", "device", "client_id", "username", "address",
-    "port", "listener_port", "protocol", "cn", "node", "cluster", "action", "topic", "rule_id", "rule",
-    "credential_id", "detail", "revision", "node_version", "node_protocol", "node_started", "node_heard",
-)  # fmt: skip
-"""What follows the id."""
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
-_decode = json.JSONDecoder().raw_decode
-_values = attrgetter(*FIELDS)
-_fact: Callable[..., Fact] = Fact
+_encode = msgspec.json.Encoder(uuid_format="hex").encode
+_decode = msgspec.json.Decoder(Fact).decode
 
 
 class BadRecord(ValueError):
@@ -30,17 +19,17 @@ class BadRecord(ValueError):
 
 def encode(fact: Fact) -> bytes:
     """The fact as one record. Half surrogate pairs, which no database holds, become “?”."""
-    return _encode((fact.id.hex, *_values(fact))).encode(errors="replace")
+    try:
+        return _encode(fact)
+    except UnicodeEncodeError:
+        texts = {name: text for name, text in structs.asdict(fact).items() if type(text) is str}
+        whole = {name: text.encode(errors="replace").decode() for name, text in texts.items()}
+        return _encode(structs.replace(fact, **whole))
 
 
 def decode(record: bytes) -> Fact:
     """Raises BadRecord."""
     try:
-        text = record.decode()
-        (event, kind, *values), end = _decode(text)
-        if end != len(text):
-            raise BadRecord("there is more than one record")
-        # By place: FIELDS are a fact's own, in their order. A later version's are at the end.
-        return _fact(Kind(kind), *values[: len(FIELDS) - 1], id=UUID(int=int(event, 16)))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        return _decode(record)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRecord(str(error)) from error

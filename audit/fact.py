@@ -2,11 +2,13 @@
 
 import os
 import time
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from operator import attrgetter
 from uuid import UUID
+
+from msgspec import Struct, field
+from msgspec.structs import force_setattr
 
 NAME_CHARACTERS = 512
 TEXT_CHARACTERS = 4096
@@ -39,6 +41,9 @@ class Kind(StrEnum):
     ENDPOINT_BACK = "endpoint.back"
     """No hook: the endpoint itself was started and nobody had listened to the node for a while."""
 
+    # An enumeration's own is a function in Python, and every fact is looked up by its kind.
+    __hash__ = str.__hash__
+
 
 def new_event_id(now: float) -> UUID:
     """A UUIDv7 (RFC 9562, 5.7): 48 bits of milliseconds, then random bits; sorts by time."""
@@ -54,15 +59,14 @@ BOUNDED_TEXTS = ("topic", "rule", "detail")
 _bounded_texts = attrgetter(*BOUNDED_NAMES, *BOUNDED_TEXTS)
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(Struct, frozen=True, array_like=True, gc=False):
     """One fact. ``time`` is when the endpoint received the hook: EMQX sends none.
 
     ``node_started`` and ``node_heard`` are times too: when the broker's node was started, by its own
     uptime, and when any worker had heard it last before this.
 
     Its texts are bounded from the beginning: many facts may wait, and strangers choose
-    what some of them say.
+    what some of them say. Fields are only ever added at the end (see ``audit.codec``).
     """
 
     kind: Kind
@@ -95,7 +99,7 @@ class Fact:
 
     def __post_init__(self) -> None:
         if not self.id.int:
-            object.__setattr__(self, "id", new_event_id(self.time))
+            force_setattr(self, "id", new_event_id(self.time))
         # One look at all of them together: nearly every fact is short and clean.
         together = "".join(_bounded_texts(self))
         if len(together) <= NAME_CHARACTERS and "\x00" not in together:
@@ -104,7 +108,7 @@ class Fact:
             for name in names:
                 text = getattr(self, name)
                 if len(text) > characters or "\x00" in text:
-                    object.__setattr__(self, name, bounded(text, characters))
+                    force_setattr(self, name, bounded(text, characters))
 
     @property
     def at(self) -> datetime:

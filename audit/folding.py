@@ -4,23 +4,33 @@ Pure: facts in; out come the rows to insert, and what to add to rows that are st
 at most so many seconds after its first fact, so that whoever goes on being refused is seen to.
 """
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import islice
+from operator import attrgetter
 from uuid import UUID
+
+from msgspec import Struct, msgpack
 
 from audit.fact import Fact, Kind
 
 # A device, or who pretends to be one, can cause any number of these.
 FOLDED = frozenset({Kind.AUTHENTICATE, Kind.AUTHORIZE, Kind.CONNACK})
 REMEMBERED = 10_000
+LONGEST_KEY = 256
+"""In bytes. More than a digest has, so that no key can be taken for one."""
 
 Key = bytes
 
+_said = attrgetter(
+    "kind", "reason", "device_id", "device", "client_id", "username", "address", "protocol", "cn", "node",
+    "cluster", "action", "topic", "rule_id", "rule", "credential_id", "detail", "revision",
+)  # fmt: skip
+_pack = msgpack.Encoder().encode
 
-@dataclass(slots=True)
-class Row:
+
+class Row(Struct, gc=False):
     """A row to insert: a fact, and how many more facts, the latest of them when, told the same."""
 
     fact: Fact
@@ -33,8 +43,7 @@ class Row:
         self.last_time = fact.time if self.last_time is None else max(self.last_time, fact.time)
 
 
-@dataclass(frozen=True, slots=True)
-class First:
+class First(Struct, frozen=True, gc=False):
     """What is remembered of a stored row: what it takes to find it again."""
 
     id: UUID
@@ -79,7 +88,8 @@ class Folded:
             if addition.first.id in missing:
                 self.rows.append(addition.instead)
                 if (key := by_id.get(addition.first.id)) is not None:
-                    self.firsts[key] = _first(addition.instead.fact)
+                    fact = addition.instead.fact
+                    self.firsts[key] = First(fact.id, fact.time, fact.kind)
         self.additions = [addition for addition in self.additions if addition.first.id not in missing]
 
 
@@ -88,7 +98,7 @@ class Memory:
 
     def __init__(self, most: int = REMEMBERED) -> None:
         self._most = most
-        self._firsts: OrderedDict[Key, First] = OrderedDict()
+        self._firsts: dict[Key, First] = {}
 
     def __len__(self) -> int:
         return len(self._firsts)
@@ -100,10 +110,11 @@ class Memory:
     def keep(self, folded: Folded) -> None:
         """To be called once the batch is stored, and not before."""
         for key, first in folded.firsts.items():
+            # To the end: what is told again is forgotten last.
+            self._firsts.pop(key, None)
             self._firsts[key] = first
-            self._firsts.move_to_end(key)
-        while len(self._firsts) > self._most:
-            self._firsts.popitem(last=False)
+        for key in list(islice(self._firsts, max(0, len(self._firsts) - self._most))):
+            del self._firsts[key]
 
 
 def fold(facts: Sequence[Fact], memory: Memory | None, seconds: float) -> Folded:
@@ -112,19 +123,23 @@ def fold(facts: Sequence[Fact], memory: Memory | None, seconds: float) -> Folded
     The memory is not changed. Nothing is folded when ``seconds`` is 0.
     """
     folded = Folded()
+    if seconds <= 0:
+        folded.rows = [Row(fact) for fact in facts]
+        return folded
+    firsts = folded.firsts
     rows: dict[Key, Row] = {}
     additions: dict[Key, Addition] = {}
     for fact in facts:
-        if seconds <= 0 or fact.allowed is not False or fact.kind not in FOLDED:
+        if fact.allowed is not False or fact.kind not in FOLDED:
             folded.rows.append(Row(fact))
             continue
         key = key_of(fact)
-        first = folded.firsts.get(key) or (memory.get(key) if memory is not None else None)
+        first = firsts.get(key) or (memory.get(key) if memory is not None else None)
         if first is None or not 0 <= fact.time - first.time < seconds:
             additions.pop(key, None)
-            rows[key] = Row(fact)
-            folded.rows.append(rows[key])
-            folded.firsts[key] = _first(fact)
+            rows[key] = row = Row(fact)
+            folded.rows.append(row)
+            firsts[key] = First(fact.id, fact.time, fact.kind)
         elif key in rows:
             rows[key].add(fact)
         elif key in additions:
@@ -132,35 +147,12 @@ def fold(facts: Sequence[Fact], memory: Memory | None, seconds: float) -> Folded
         else:
             additions[key] = Addition(first, Row(fact))
             folded.additions.append(additions[key])
-            folded.firsts[key] = first
+            firsts[key] = first
     return folded
 
 
 def key_of(fact: Fact) -> Key:
     """The same for facts that differ in nothing but when, and between which ports."""
-    said = (
-        fact.kind,
-        fact.reason,
-        str(fact.device_id),
-        fact.device,
-        fact.client_id,
-        fact.username,
-        fact.address,
-        fact.protocol,
-        fact.cn,
-        fact.node,
-        fact.cluster,
-        fact.action,
-        fact.topic,
-        str(fact.rule_id),
-        fact.rule,
-        str(fact.credential_id),
-        fact.detail,
-        fact.revision,
-    )
-    # A digest, because strangers choose how long these are.
-    return blake2b("\x00".join(said).encode(errors="surrogatepass"), digest_size=16).digest()
-
-
-def _first(fact: Fact) -> First:
-    return First(fact.id, fact.time, fact.kind)
+    said = _pack(_said(fact))
+    # Strangers choose how long this is, and many are remembered.
+    return said if len(said) <= LONGEST_KEY else blake2b(said, digest_size=16).digest()

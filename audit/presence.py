@@ -14,6 +14,8 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
+from msgspec import structs
+
 from audit.fact import Fact, Kind
 
 REPLACED = frozenset({"takenover", "discarded"})
@@ -371,6 +373,8 @@ def _what_it_was_made_of(session: Presence, facts: Sequence[Fact]) -> list[Fact]
         for fact in facts
     ):
         missing.append(
-            replace(began, kind=Kind.DISCONNECTED, time=ended_at, detail=session.end_reason, id=UUID(int=0))
+            structs.replace(
+                began, kind=Kind.DISCONNECTED, time=ended_at, detail=session.end_reason, id=UUID(int=0)
+            )
         )
     return missing

@@ -36,7 +36,7 @@ def values_of(row: Row) -> tuple[object, ...]:
         stored_address(fact.address),
         fact.port,
         fact.listener_port,
-        bounded(fact.protocol, PROTOCOL_CHARACTERS),
+        stored_protocol(fact.protocol),
         fact.cn,
         fact.node,
         fact.cluster,
@@ -55,6 +55,12 @@ def values_of(row: Row) -> tuple[object, ...]:
 def event_of(fact: Fact) -> Event:
     """The event that tells of the fact, not stored yet."""
     return Event(**dict(zip(COLUMNS, values_of(Row(fact)), strict=True)))
+
+
+def stored_protocol(text: str) -> str:
+    """Bounded as its column is."""
+    short = len(text) <= PROTOCOL_CHARACTERS and "\0" not in text
+    return text if short else bounded(text, PROTOCOL_CHARACTERS)
 
 
 def stored_address(text: str) -> str | None:

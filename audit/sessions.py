@@ -1,11 +1,11 @@
 """Sessions in the database, moved by the facts of a batch."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from django.db import connection
 from django.db.models import Q
+from msgspec.structs import replace
 from psycopg2.extras import execute_values
 
 from audit.fact import TEXT_CHARACTERS, Fact, Kind, bounded

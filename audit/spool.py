@@ -216,28 +216,22 @@ class Records:
         self._file.seek(begin)
         self._torn = torn
         self._data = b""
-        self._data_begin = begin
         self._position = 0
-
-    @property
-    def offset(self) -> int:
+        self.offset = begin
         """Bytes of the segment that have been read as records or skipped as torn."""
-        return self._data_begin + self._position
 
     def next(self) -> bytes | None:
         """The next whole record; None when there is none yet: its rest may be on its way."""
         while True:
-            end = self._end_of_whole()
-            if end:
-                record = self._data[self._position + HEADER.size : end]
-                self._position = end
+            record = self._whole()
+            if record is not None:
                 return record
             if len(self._data) - self._position < LONGEST_FRAME and self._read_on():
                 continue
             # Records are written one after the other: where one follows, this one is finished.
             following = self._data.find(MAGIC, self._position + 1)
             if following >= 0:
-                self._position = following
+                self._go_to(following)
                 self._torn()
             elif not self._read_on():
                 return None
@@ -252,21 +246,29 @@ class Records:
         """To be called when what is left is somebody else's."""
         self._file.close()
 
-    def _end_of_whole(self) -> int:
-        start = self._position + HEADER.size
-        if start > len(self._data):
-            return 0
-        magic, length, checksum = HEADER.unpack_from(self._data, self._position)
+    def _whole(self) -> bytes | None:
+        """The record at the position, if all of it is there; goes on behind it."""
+        data, start = self._data, self._position + HEADER.size
+        if start > len(data):
+            return None
+        magic, length, checksum = HEADER.unpack_from(data, self._position)
         end = start + length
-        if magic != MAGIC or length > LONGEST_RECORD or end > len(self._data):
-            return 0
-        return end if zlib.crc32(memoryview(self._data)[start:end]) == checksum else 0
+        if magic != MAGIC or length > LONGEST_RECORD or end > len(data):
+            return None
+        record = data[start:end]
+        if zlib.crc32(record) != checksum:
+            return None
+        self._go_to(end)
+        return record
+
+    def _go_to(self, position: int) -> None:
+        self.offset += position - self._position
+        self._position = position
 
     def _read_on(self) -> bool:
         more = self._file.read(READ_BYTES)
         if more:
             self._data = self._data[self._position :] + more
-            self._data_begin += self._position
             self._position = 0
         return bool(more)
 

@@ -45,7 +45,8 @@ class SpoolReader:
         self._segment: Path | None = None
         self._records: Records | None = None
         self._taken: list[Fact] = []
-        self._ends: list[Position] = []
+        self._ends: list[int] = []
+        """Where each of those ends in the segment."""
         self._stored: Position | None = None
         self._reached: Position | None = None
         self._unstored = False
@@ -78,7 +79,7 @@ class SpoolReader:
                 continue
             # Asked before reading: what is settled now was complete when it is read.
             settled = self._settled(self._segment)
-            self._read(self._segment, self._records, most, most_bytes)
+            self._read(self._records, most, most_bytes)
             if not self._taken:
                 if not settled:
                     break
@@ -117,7 +118,7 @@ class SpoolReader:
         self.doubtful = False
         if stored is None or (self._reached is not None and stored <= self._reached):
             return 0
-        count = bisect_right(self._ends, stored)
+        count = self._before(stored)
         del self._taken[:count], self._ends[:count]
         self._reached = stored
         self._unstored = False
@@ -128,12 +129,17 @@ class SpoolReader:
         return count
 
     def _after(self, count: int) -> Position | None:
-        if count < len(self._taken):
-            return self._ends[count - 1] if count else self._reached
-        if self._segment is None or self._records is None:
+        if self._segment is None or self._records is None or (count == 0 and self._taken):
             return self._reached
         # What was skipped after the last fact is dealt with as well.
-        return Position(number_of(self._segment), self._records.offset)
+        end = self._ends[count - 1] if count < len(self._taken) else self._records.offset
+        return Position(number_of(self._segment), end)
+
+    def _before(self, stored: Position) -> int:
+        """How many of the facts that were taken, all of one segment, lie before."""
+        if self._segment is None or stored.segment < (number := number_of(self._segment)):
+            return 0
+        return len(self._ends) if stored.segment > number else bisect_right(self._ends, stored.offset)
 
     def _begin_segment(self) -> bool:
         for segment in segments(self._directory):
@@ -148,16 +154,20 @@ class SpoolReader:
             return True
         return False
 
-    def _read(self, segment: Path, records: Records, most: int, most_bytes: int) -> None:
-        number, last = number_of(segment), records.offset + most_bytes
-        while len(self._taken) < most and records.offset < last and (record := records.next()) is not None:
+    def _read(self, records: Records, most: int, most_bytes: int) -> None:
+        last = records.offset + most_bytes
+        taken, ends = self._taken, self._ends
+        while len(taken) < most and (record := records.next()) is not None:
+            end = records.offset
             try:
-                self._taken.append(decode(record))
+                taken.append(decode(record))
             except BadRecord as error:
                 self._skip()
                 self._refuse(record, type(error).__name__)
             else:
-                self._ends.append(Position(number, records.offset))
+                ends.append(end)
+            if end >= last:
+                break
 
     def _skip(self) -> None:
         self.unreadable += 1

@@ -53,7 +53,7 @@ def write_facts(facts: Sequence[Fact], move: Move | None = None, memory: Memory 
     Facts whose ids are stored already change nothing. With a memory, repeats are also folded into rows
     of the batches before. Raises positions.Moved, or django.db.Error; then nothing of the batch was stored.
     """
-    if len({fact.id for fact in facts}) < len(facts):
+    if len({fact.id.int for fact in facts}) < len(facts):
         facts = list({fact.id: fact for fact in facts}.values())
     if chain_is_on():
         memory = None  # What is linked is never changed: nothing is added to rows that are stored.
@@ -79,11 +79,10 @@ def _insert(rows: Sequence[Row]) -> Sequence[Row]:
     """Answers the rows that were not there yet, each once."""
     if not rows:
         return rows
-    values = [values_of(row) for row in rows]
     try:
-        insert_events(values)
+        insert_events(rows)
     except IntegrityError:
         # Told again, from a spool whose position was lost.
-        new = insert_new_events(values)
+        new = insert_new_events(rows)
         return list({row.fact.id: row for row in rows if row.fact.id in new}.values())
     return rows

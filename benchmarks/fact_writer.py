@@ -4,6 +4,7 @@
 seconds it took by the clock and in CPU time of this process and of PostgreSQL's together.
 """
 
+import gc
 import io
 import json
 import os
@@ -71,6 +72,7 @@ def serve() -> None:
 
     from audit.models import Event
 
+    gc.freeze()  # As a worker does.
     connection.ensure_connection()
     backend: int = connection.connection.info.backend_pid
 
@@ -122,12 +124,12 @@ def _prepare_spool(count: int) -> Any:
 def _prepare_copy(count: int) -> Any:
     from django.db import connection
 
-    from audit.copying import NAMES, READ_BYTES, TABLE, copy_lines
+    from audit.copying import NAMES, READ_BYTES, TABLE
+    from audit.event_lines import event_lines
     from audit.folding import Row
-    from audit.rows import values_of
     from benchmarks.facts import refusals
 
-    lines = copy_lines([values_of(Row(fact)) for fact in refusals(count)]).encode()
+    lines = event_lines([Row(fact) for fact in refusals(count)]).encode()
 
     def copy() -> None:
         with connection.cursor() as cursor:

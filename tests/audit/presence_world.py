@@ -5,11 +5,12 @@ ours: not what happened while all of them were away or while the provider was de
 nothing of a node that died. In the end every node is up, attached and heard again.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from audit.fact import Fact, Kind
 

@@ -1,15 +1,15 @@
 """Facts as bytes: what goes in comes out, also years later."""
 
 import json
-from dataclasses import fields
-from typing import Any
+from typing import Any, get_type_hints
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import fields
 
-from audit.codec import FIELDS, BadRecord, decode, encode
+from audit.codec import BadRecord, decode, encode
 from audit.fact import Fact, Kind
 from audit.spool import MAGIC
 
@@ -24,7 +24,7 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     int | None: st.none() | st.integers(0, 2**63 - 1),
     UUID: st.uuids(version=4),
 }
-FACTS = st.builds(Fact, **{field.name: BY_TYPE[field.type] for field in fields(Fact)})
+FACTS = st.builds(Fact, **{name: BY_TYPE[kind] for name, kind in get_type_hints(Fact).items()})
 
 
 @given(FACTS)
@@ -38,24 +38,25 @@ def test_no_record_holds_what_marks_the_beginning_of_one(fact: Fact) -> None:
     assert MAGIC[:1] not in encode(fact)
 
 
-def test_every_field_of_a_fact_is_kept() -> None:
-    """In a fact's own order: what is read is put in its place, not looked up."""
-    assert [*FIELDS, "id"] == [field.name for field in fields(Fact)]
-
-
 def test_the_order_of_the_fields_is_for_ever() -> None:
     """A spool written before an upgrade is read after it: fields may only follow."""
-    assert FIELDS[:26] == (
+    assert [field.name for field in fields(Fact)][:27] == [
         "kind", "time", "allowed", "reason", "device_id", "device", "client_id", "username", "address",
         "port", "listener_port", "protocol", "cn", "node", "cluster", "action", "topic", "rule_id", "rule",
         "credential_id", "detail", "revision", "node_version", "node_protocol", "node_started", "node_heard",
-    )  # fmt: skip
+        "id",
+    ]  # fmt: skip
 
 
-def test_a_record_written_before_a_field_was_added_is_read() -> None:
+def test_a_record_of_a_later_version_is_read() -> None:
     fact = Fact(Kind.CONNECTED, client_id="pump-17")
-    values = json.loads(encode(fact))
-    assert decode(json.dumps(values[:-1]).encode()) == fact
+    assert decode(json.dumps([*json.loads(encode(fact)), "new", 17]).encode()) == fact
+
+
+def test_people_can_read_a_record() -> None:
+    values = json.loads(encode(Fact(Kind.CONNECTED, client_id="pümp-17")))
+    assert values[0] == "client.connected"
+    assert "pümp-17".encode() in encode(Fact(Kind.CONNECTED, client_id="pümp-17"))
 
 
 def test_half_a_surrogate_pair_is_replaced() -> None:
@@ -71,11 +72,12 @@ def test_half_a_surrogate_pair_is_replaced() -> None:
         b"{}",
         b"[]",
         b"17",
-        b'["no id","client.connected",1.0]',
-        b'["01a1f8bab4a87b2f8362d9719c87ba74"]',
-        b'["01a1f8bab4a87b2f8362d9719c87ba74","client.invented",1.0]',
-        b'[17,"client.connected",1.0]',
-        b'["01a1f8bab4a87b2f8362d9719c87ba74","client.connected",1.0,null,17,1,17]',
+        b'["client.invented",1.0]',
+        b'["client.connected",1.0,null,17]',
+        b'["client.connected",1.0,null,"\xff"]',
+        b'["client.connected","noon"]',
+        b'["client.connected",1.0',
+        b'["client.connected",1.0]["client.connected",1.0]',
         b"[" * 100_000,
     ],
 )

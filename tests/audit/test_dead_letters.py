@@ -5,11 +5,11 @@ import resource
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from django.db import connection
+from msgspec.structs import replace
 
 from audit import dead_letters as module
 from audit.codec import encode

@@ -1,12 +1,12 @@
 """Folding: no refusal is lost in a flood, and a flood is few rows."""
 
 from collections import defaultdict
-from dataclasses import replace
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from audit.fact import Fact, Kind
 from audit.folding import FOLDED, Folded, Key, Memory, Row, fold, key_of

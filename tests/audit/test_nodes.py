@@ -1,6 +1,5 @@
 """Broker nodes, and what becomes of all sessions of a node at once: the same as of each by itself."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -8,6 +7,7 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from audit.fact import Fact, Kind
 from audit.models import BrokerNode, Event, NodeChange, Session

@@ -3,7 +3,6 @@
 What EMQX does is in the contract: takeover calls in any order, calls doubled, no ports before 5.4.
 """
 
-from dataclasses import replace
 from itertools import count, pairwise
 from typing import Any
 from uuid import UUID
@@ -11,6 +10,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from audit.fact import Fact, Kind
 from audit.presence import (

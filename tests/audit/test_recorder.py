@@ -6,12 +6,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 from django.db import OperationalError, ProgrammingError, connection
+from msgspec.structs import replace
 
 from audit.codec import encode
 from audit.dead_letters import NEWER, DeadLetters

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +10,7 @@ from django.db import connection, transaction
 from hypothesis import HealthCheck, given
 from hypothesis import settings as example_settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from audit.fact import NAME_CHARACTERS, TEXT_CHARACTERS, Fact, Kind
 from audit.folding import Memory
@@ -68,7 +68,7 @@ def test_every_field_of_a_fact_is_in_its_row():
     event = Event.objects.get()
     assert event.time == datetime(2027, 1, 15, 8, 0, 0, 250_000, tzinfo=UTC)
     of_nodes = {"node_version", "node_protocol", "node_started", "node_heard"}  # see test_nodes.py
-    same = {name: getattr(fact, name) for name in set(fact.__slots__) - of_nodes - {"time"}}
+    same = {name: getattr(fact, name) for name in set(fact.__struct_fields__) - of_nodes - {"time"}}
     assert {name: getattr(event, name) for name in same} == same
 
 

@@ -2,12 +2,12 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from django.db import connection
+from msgspec.structs import replace
 
 from accounts.models import Credential, Device
 from accounts.services import create_device, create_token

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
+from msgspec import structs
 
 from audit.dead_letters import DeadLetters, Letter
 from exhookadmin.cli.commands import CommandWithExamples
@@ -71,5 +72,5 @@ def _row(letter: Letter) -> dict[str, Any]:
     }
     if fact is None:
         return row | {"record": letter.record.decode(errors="backslashreplace")}
-    told = asdict(fact)
+    told = structs.asdict(fact)
     return row | {name: told[name] for name in ("id", "time", "kind", "client_id")} | {"fact": told}
