@@ -90,11 +90,16 @@ class CredentialInline(TabularInline):
 
     @display(description="state")
     def state(self, credential: Credential) -> SafeString:
+        if credential.pk is None:
+            # A form that is shown again with its errors has a row for whatever was sent as a number.
+            return render_to_string("unfold/helpers/label.html", {"text": "unknown", "type": ""})
         state = credential_state(credential)
         return render_to_string("unfold/helpers/label.html", {"text": state, "type": STATES[state]})
 
     @display(description="use")
-    def use(self, credential: Any) -> SafeString:
+    def use(self, credential: Any) -> SafeString | None:
+        if credential.pk is None:
+            return None
         use = use_of(credential, credential.replaced_at, timezone.now())
         return render_to_string("accounts/credential_use.html", {"credential": credential, "use": use})
 
@@ -107,7 +112,9 @@ class CredentialInline(TabularInline):
         return moment(credential.created_at)
 
     @display(description="")
-    def steps(self, credential: Credential) -> SafeString:
+    def steps(self, credential: Credential) -> SafeString | None:
+        if credential.pk is None:
+            return None
         context = {"credential": credential, "state": credential_state(credential)}
         return render_to_string("accounts/credential_steps.html", context)
 

@@ -388,6 +388,15 @@ def test_a_forged_form_changes_no_credential(admin_client: Client, pump: Device)
     assert Credential.objects.get().enabled
 
 
+def test_errors_are_shown_although_a_credential_s_row_names_none(admin_client: Client, pump: Device) -> None:
+    services.create_token(pump, "gone soon")
+    data = form_data(admin_client.get(page(pump)), "device_form") | {"username": ""}
+    data |= {"credentials-INITIAL_FORMS": "1", "credentials-0-id": "rubbish"}
+    answer = admin_client.post(page(pump), data)
+    assert answer.status_code == 200
+    assert "username" in answer.context["adminform"].form.errors
+
+
 def test_a_deleted_device_takes_its_credentials_along(admin_client: Client, pump: Device) -> None:
     services.create_token(pump)
     assert "Credentials: 1" in admin_client.get(page(pump, "delete")).content.decode()
