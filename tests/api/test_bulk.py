@@ -16,6 +16,7 @@ from exhookadmin.api.scopes import Scope
 from exhookadmin.fleet.models import ImportRun
 from exhookadmin.staff.models import RecordedChange
 from tests.api.conftest import NewCaller
+from tests.fleet.test_files_of_secrets import FILES, SECRETS, SECRETS_OF_PEM, traces
 
 pytestmark = pytest.mark.django_db
 TOKEN = {"kind": "token", "encoded": encode_token(generate_token())}
@@ -138,3 +139,12 @@ def test_reading_gives_what_can_be_sent_and_never_a_credential(caller_with):
     writer = caller_with(Scope.DEVICES_WRITE, Scope.POLICIES_WRITE).key
     assert {line["status"] for line in lines_of(post(writer, *with_rules))} == {"unchanged"}
     assert Rule.objects.count() == Credential.objects.count() == 1
+
+
+def test_a_file_of_secrets_that_is_sent_by_mistake_is_not_repeated(key):
+    wrong = [device("u1", networks=[SECRETS[0]]), device("u2", **{SECRETS[0]: 1})]
+    for content in (*FILES.values(), *map(json.dumps, wrong)):
+        answer = post(key, content)
+        said = b"".join(answer.streaming_content) if answer.streaming else answer.content
+        assert said
+        assert not traces(said.decode(), *SECRETS, *SECRETS_OF_PEM), said

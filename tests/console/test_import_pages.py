@@ -293,6 +293,9 @@ def test_what_is_grave_is_shown_first_and_the_rest_counted(admin_client: Client)
             '[{"user_id": "u1", "password": "SECRET"}]', "emqx-users-json", {"plain": "on"}, id="JSON"
         ),
         pytest.param("username,credential\nu1,SECRET\n", "devices-csv", {}, id="stored form"),
+        pytest.param("u1:$7$101$SECRET\n", "mosquitto-acl", {}, id="passwords as an ACL"),
+        pytest.param("u1:$7$101$SECRET\n", "emqx-acl-conf", {}, id="passwords as acl.conf"),
+        pytest.param("username,networks\nu1,SECRET\n", "devices-csv", {}, id="another column"),
     ],
 )
 def test_no_answer_repeats_a_secret(text: str, format: str, given: dict[str, str], admin_client: Client):
