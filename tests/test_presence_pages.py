@@ -93,3 +93,22 @@ def test_a_device_s_page_says_when_it_was_seen_last(admin_client: Client, fleet:
     for url in (LIST, reverse("admin:accounts_device_change", args=[device.pk])):
         assert "2026-11-01 12:00:00" in admin_client.get(url).content.decode()
     assert "offline since 2026-11-01 12:00:00 UTC" in page_of(admin_client, device)
+
+
+@pytest.mark.parametrize(
+    ("path", "title"),
+    [
+        ("accounts/device", "Devices"),
+        ("audit/brokernode", "Broker nodes"),
+        ("axes/accesslog", "Logins"),
+        ("axes/accessattempt", "Failed logins"),
+        ("exhookadmin/apikey", "API keys"),
+    ],
+)
+def test_a_list_s_window_is_named_like_its_entry_in_the_menu(
+    admin_client: Client, path: str, title: str
+) -> None:
+    html = admin_client.get(f"/admin/{path}/").content.decode()
+    found = re.search(r"<title>\s*(.*?)\s*</title>", html, re.DOTALL)
+    assert found is not None
+    assert " ".join(found[1].split()) == f"{title} | ExHook Admin"

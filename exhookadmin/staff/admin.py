@@ -251,6 +251,7 @@ class StaffAdmin(UserAdmin, HistoryAdmin):  # type: ignore[type-arg]
 class FailedLoginAdmin(ReadOnlyAdmin):
     """Names and addresses that failed lately. Deleting a row lets it try again at once."""
 
+    list_title = "Failed logins"
     actions = []
     list_display = ("attempt_time", "username", "ip_address", "failures_since_start")
     list_filter = (("attempt_time", TimeRangeFilter),)
@@ -276,6 +277,7 @@ class FailedLoginAdmin(ReadOnlyAdmin):
 class LoginAdmin(ReadOnlyAdmin):
     """Who logged in when, and from where."""
 
+    list_title = "Logins"
     list_display = ("attempt_time", "username", "ip_address", "logout_time")
     list_filter = (("attempt_time", TimeRangeFilter),)
     ordering = ("-attempt_time", "-id")
@@ -289,6 +291,8 @@ class LoginAdmin(ReadOnlyAdmin):
 
 class StaffGroupAdmin(GroupAdmin, HistoryAdmin):
     """Sets of permissions for staff. The three roles are the program's, and the same everywhere."""
+
+    list_title = "User groups"
 
     def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
         return not _is_role(obj) and super().has_change_permission(request, obj)

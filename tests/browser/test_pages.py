@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import User
 
 from tests.browser.conftest import DARK, DESK, PHONE, Site, Visit
 from tests.browser.furnished import furnish, lists, main_pages, pages
@@ -97,3 +98,19 @@ def test_a_wrong_rule_is_told_beside_it(site: Site) -> None:
     site.page.fill("[name=rules-0-topic_filter]", "a/#")
     site.click("[name=_save]")
     site.page.wait_for_selector("text=was added successfully")
+
+
+def test_pages_are_there_without_scripts(visit: Visit) -> None:
+    User.objects.create_superuser("boss", password="long enough to log in")
+    with visit(java_script_enabled=False) as site:
+        site.log_in("boss", "long enough to log in")
+        for path, where in (
+            ("/admin/", "h2:has-text('Devices')"),
+            ("/admin/accounts/device/", "a:has-text('Add the first device')"),
+            ("/admin/accounts/device/add/", "[name=username]"),
+            ("/admin/explorer/", "button:has-text('Search')"),
+        ):
+            site.open(path)
+            # Clickable, so neither hidden nor below something else.
+            site.page.locator("h1").first.click(trial=True)
+            site.page.locator(where).first.click(trial=True)
