@@ -46,7 +46,7 @@ def child_environment(var: Path) -> dict[str, str]:
     }
 
 
-def wait_until(holds: Callable[[], Any], seconds: float = 15.0) -> None:
+def wait_until(holds: Callable[[], Any], seconds: float = 60.0) -> None:
     """For what another process does in its own time. Fails the test when it does not come true."""
     deadline = time.monotonic() + seconds
     while not holds():

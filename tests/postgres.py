@@ -25,7 +25,7 @@ from typing import Any
 
 import psycopg2
 
-START_TIMEOUT = 60.0
+START_TIMEOUT = 120.0
 STOP_TIMEOUT = 30.0
 PR_SET_PDEATHSIG = 1
 
@@ -52,6 +52,8 @@ class Server:
     password: str
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
+    reservation: socket.socket | None = None
+    """Bound and not listening: nobody else is given the port, also while the server is stopped."""
 
     @property
     def url(self) -> str:
@@ -65,15 +67,15 @@ class Server:
 
     def start(self) -> None:
         """Returns when the server accepts connections; RuntimeError with its log when it does not."""
-        for _ in range(5):
-            self.port = self.port or _free_port()
-            self._launch()
-            if self._becomes_ready():
-                return
-            self.stop()
-            if "Address already in use" not in self.log.read_text():
-                break
-            self.port = 0
+        if self.reservation is None:
+            self.reservation = socket.socket()
+            self.reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self.reservation.bind(("127.0.0.1", 0))
+            self.port = self.reservation.getsockname()[1]
+        self._launch()
+        if self._becomes_ready():
+            return
+        self.stop()
         raise RuntimeError(f"PostgreSQL did not start:\n{self.log.read_text()}")
 
     def stop(self) -> None:
@@ -135,6 +137,8 @@ def throwaway_server() -> Iterator[Server]:
     finally:
         if server is not None:
             server.stop()
+            if server.reservation is not None:
+                server.reservation.close()
         shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -207,13 +211,6 @@ def _run_as(account: pwd.struct_passwd | None, directory: Path) -> dict[str, Any
 def _stop_with_parent() -> None:
     """Even a SIGKILL of the tests stops the server: the kernel sends it a fast shutdown."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def run_against_postgres(command: list[str]) -> int:

@@ -39,7 +39,7 @@ def test_it_keeps_its_data_through_an_outage_and_is_gone_afterwards() -> None:
 
 
 def stops_answering(url: str) -> bool:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         try:
             query(url, "SELECT 1")
@@ -55,7 +55,7 @@ def wrapped(code: str) -> list[str]:
 
 def test_the_command_gets_the_database_and_its_status_is_passed_on() -> None:
     check = "import os, psycopg2; psycopg2.connect(os.environ['DATABASE_URL']); raise SystemExit(7)"
-    assert subprocess.run(wrapped(check), timeout=60).returncode == 7
+    assert subprocess.run(wrapped(check), timeout=300).returncode == 7
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
@@ -68,13 +68,13 @@ def test_a_killed_run_stops_the_server(number: signal.Signals, tmp_path: Path) -
         f"path = pathlib.Path({str(told)!r})\n"
         "path.with_suffix('.new').write_text(os.environ['DATABASE_URL'])\n"
         "path.with_suffix('.new').rename(path)\n"
-        "time.sleep(60)"
+        "time.sleep(600)"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(
         wrapped(wait), env=environment, stderr=subprocess.DEVNULL, start_new_session=True
     ) as wrapper:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not told.exists():
             assert wrapper.poll() is None
             assert time.monotonic() < deadline
@@ -83,7 +83,7 @@ def test_a_killed_run_stops_the_server(number: signal.Signals, tmp_path: Path) -
         assert query(url, "SELECT 1") == 1
         directory = Path(str(query(url, "SHOW data_directory"))).parent
         wrapper.send_signal(number)
-        wrapper.wait(60)
+        wrapper.wait(120)
         if number == signal.SIGKILL:
             os.killpg(wrapper.pid, signal.SIGKILL)
     assert stops_answering(url)
@@ -91,7 +91,7 @@ def test_a_killed_run_stops_the_server(number: signal.Signals, tmp_path: Path) -
         assert not directory.exists()
     else:
         # It answers no more, and writes a moment longer.
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while subprocess.run(["rm", "-rf", str(directory)], stderr=subprocess.DEVNULL).returncode:
             assert time.monotonic() < deadline
             time.sleep(0.05)

@@ -111,10 +111,11 @@ class Feed:
         self._directory.doubt()
         self._read_policies()
         self._current_at = time.monotonic()
-        self.state = self._following
         if self._interrupted:
             logger.warning("the change feed is back; what was held is read again")
         self._interrupted = False
+        # Last: whoever sees it sees all of that too.
+        self.state = self._following
 
     def _follow(self) -> None:
         asked_at = self._directory.now()
@@ -134,8 +135,8 @@ class Feed:
                 self._read_policies()
         finally:
             self._directory.invalidate(change)
-        self.applied += 1
         self.applied_at = time.time()
+        self.applied += 1
         # Whoever saves many rules one by one must not keep the interpreter busy compiling.
         self._closing.wait(min(time.monotonic() - started, MOST_REST_SECONDS))
 
@@ -150,8 +151,8 @@ class Feed:
         away = isinstance(error, OperationalError | InterfaceError | OSError)
         # In this order: whoever sees one of these sees the ones before it too.
         self.last_error = type(error).__name__
-        self.state = FeedState.LOST
         self._directory.doubt(database_away=away)
+        self.state = FeedState.LOST
         if not self._interrupted:
             logger.error(
                 "the change feed has lost the database; devices in memory go on being served",

@@ -25,7 +25,8 @@ def eventually(holds: Callable[[], Any]) -> None:
 def log_lines(endpoint: Endpoint) -> list[dict[str, Any]]:
     """Every line of the log so far. One that is no JSON object fails the test."""
     lines = []
-    for text in endpoint.log.read_text().splitlines():
+    # The last one may be being written.
+    for text in endpoint.log.read_text().rpartition("\n")[0].splitlines():
         try:
             line = json.loads(text)
         except ValueError:
@@ -97,6 +98,14 @@ def workers(endpoint: Endpoint) -> set[int]:
         for pid in descendants(endpoint.process.pid)
         if lives(pid) and "exhookadmin.exhook.worker" in command_line(pid)
     }
+
+
+def web_processes(endpoint: Endpoint) -> tuple[set[int], set[int]]:
+    """Of the web interface: gunicorn's own supervisor, and its workers."""
+    masters = {pid for pid in descendants(endpoint.process.pid) if "exhookadmin.exhook.web" in command_line(pid)}
+    workers_of = {pid: descendants(pid) & masters for pid in masters}
+    below = set[int]().union(*workers_of.values())
+    return masters - below, {pid for pid in below if lives(pid)}
 
 
 def command_line(pid: int) -> str:

@@ -16,7 +16,7 @@ class RawClient:
     """One connection. ``open`` begins a call; what comes after that is up to the test."""
 
     def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=60)
         self._h2 = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
         self._h2.initiate_connection()
         self._flush()
@@ -32,7 +32,7 @@ class RawClient:
     ) -> None:
         self._socket.close()
 
-    def open(self, path: str, timeout: str = "5S", **more: str) -> int:
+    def open(self, path: str, timeout: str = "60S", **more: str) -> int:
         """Sends the headers that EMQX sends, and no body. Answers the stream's number."""
         stream: int = self._h2.get_next_available_stream_id()
         headers = {
@@ -58,7 +58,7 @@ class RawClient:
         self._h2.reset_stream(stream)
         self._flush()
 
-    def wait_for_end(self, stream: int, seconds: float = 30.0) -> Headers:
+    def wait_for_end(self, stream: int, seconds: float = 60.0) -> Headers:
         """The answer's headers and trailers. Fails when the stream does not end in time."""
         until = time.monotonic() + seconds
         while stream not in self.ended:

@@ -24,7 +24,7 @@ from exhookadmin.exhook.transport import Transport
 from exhookadmin.exhook.versions import VERSIONS, Method, Version
 
 V1, V2, V3 = VERSIONS
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 TRANSPORTS: dict[str, Callable[[Front], Transport]] = {"grpcio": GrpcioTransport}

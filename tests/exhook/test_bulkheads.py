@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from exhookadmin.exhook.bulkheads import SMOOTHING, Bulkhead
 
-SECONDS = 30.0
+SECONDS = 60.0
 NEVER = float("inf")
 PLUG = "plug"
 

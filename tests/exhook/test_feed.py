@@ -57,6 +57,7 @@ pytestmark = pytest.mark.django_db
 
 Rows = models.QuerySet[Any]
 NOTHING: set[str] = set()
+SECONDS = 120.0
 DEVICE_IN_GROUP = Device.groups.through
 POLICY_OF_DEVICE = Policy.devices.through
 POLICY_OF_GROUP = Policy.groups.through
@@ -483,6 +484,8 @@ def test_what_is_rolled_back_never_happened(world: World, directory: Directory, 
             transaction.set_rollback(True)
         Credential.objects.update(enabled=False)
     wait_until(becomes(directory, AT_FIRST - {LOGIN}))
+    # It is counted when it has taken effect.
+    wait_until(lambda: feed.applied > 0)
     assert feed.applied == 1
 
 
@@ -493,16 +496,16 @@ def test_nothing_takes_effect_before_it_is_committed(world: World, directory: Di
         with transaction.atomic():
             Device.objects.update(enabled=False)
             written.set()
-            go.wait(20)
+            go.wait(SECONDS)
         connection.close()
 
     writer = threading.Thread(target=write)
     writer.start()
-    assert written.wait(20)
+    assert written.wait(SECONDS)
     assert may(directory) == AT_FIRST
     assert feed.applied == 0
     go.set()
-    writer.join(20)
+    writer.join(SECONDS)
     wait_until(becomes(directory, NOTHING))
 
 
@@ -520,7 +523,7 @@ class Pause:
         answer = self._function(*arguments)
         if not self.reached.is_set():
             self.reached.set()
-            assert self.go_on.wait(20)
+            assert self.go_on.wait(SECONDS)
         return answer
 
 
@@ -539,11 +542,11 @@ def test_a_device_that_changes_while_it_is_being_read_is_read_again(
 
     reader = threading.Thread(target=read)
     reader.start()
-    assert pause.reached.wait(20)
+    assert pause.reached.wait(SECONDS)
     Device.objects.update(enabled=False)
     wait_until(lambda: feed.applied == 2)
     pause.go_on.set()
-    reader.join(20)
+    reader.join(SECONDS)
     assert may(directory) == NOTHING
 
 
@@ -553,7 +556,7 @@ def test_policies_that_change_while_they_are_being_read_are_read_again(
     pause = Pause(load_policy_book)
     monkeypatch.setattr(directory_module, "load_policy_book", pause)
     Policy.objects.filter(pk=world.spare.pk).update(everyone=True)
-    assert pause.reached.wait(20)
+    assert pause.reached.wait(SECONDS)
     Policy.objects.filter(pk=world.everyone.pk).update(everyone=False)
     pause.go_on.set()
     wait_until(becomes(directory, AT_FIRST - {EVERYONE} | {SPARE}))
@@ -640,11 +643,11 @@ def test_of_two_readings_of_the_policies_the_later_one_stays(
 
     reader = threading.Thread(target=read)
     reader.start()
-    assert pause.reached.wait(20)
+    assert pause.reached.wait(SECONDS)
     Policy.objects.filter(pk=world.everyone.pk).update(everyone=False)
     wait_until(becomes(directory, AT_FIRST - {EVERYONE}))
     pause.go_on.set()
-    reader.join(20)
+    reader.join(SECONDS)
     assert may(directory) == AT_FIRST - {EVERYONE}
 
 
@@ -670,9 +673,10 @@ def test_what_was_missed_once_no_quiet_afterwards_makes_up_for(world: World, out
 def test_policies_are_read_anew_even_unasked(world: World):
     with running_feed(refresh_seconds=0.1) as (directory, feed):
         book, revision = directory.book, feed.policy_revision
+        # Neither follows from the other: a reading may be under way.
         wait_until(lambda: feed.policy_revision > revision)
+        wait_until(lambda: directory.book is not book)
         assert feed.applied == 0
-        assert directory.book is not book
 
 
 # --- What it tells of itself ---
@@ -699,4 +703,6 @@ def test_closing_ends_its_thread(world: World):
     with running_feed() as (_, feed):
         thread = feed._thread
         assert thread.is_alive()
+    # Closing does not wait for ever.
+    thread.join(SECONDS)
     assert not thread.is_alive()

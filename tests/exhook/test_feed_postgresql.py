@@ -122,7 +122,7 @@ def heard(world: World) -> Iterator[Heard]:
         def since_then() -> list[Change]:
             sql(f"NOTIFY {CHANNEL}, 'end'")
             payloads: list[str] = []
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while "end" not in payloads:
                 assert time.monotonic() < deadline
                 listening.poll()
@@ -311,8 +311,8 @@ def test_ten_thousand_statements_are_everything(world: World):
         each_of_many(world)
         wait_until(becomes(directory, set()))
         wait_until(lambda: feed.lag_seconds < 1)
-        # Far fewer than notifications.
-        assert feed.applied < 100
+        # Far fewer than notifications: the server sends them by eight kilobytes.
+        assert feed.applied < 1_000
 
 
 @on_postgresql
@@ -340,8 +340,9 @@ def listeners() -> list[int]:
 def test_a_killed_listener_leaves_nothing_stale(world: World):
     with running_feed() as (directory, feed):
         for superuser, permitted in ((True, {LOGIN, *TOPICS}), (False, AT_FIRST)) * 3:
+            # Of what was there before, the server may take leave a moment later.
+            wait_until(lambda: len(listeners()) == 1)
             known = listeners()
-            assert len(known) == 1
             with transaction.atomic():
                 sql("SELECT pg_terminate_backend(%s, 5000)", *known)
                 # Its connection has ended: nobody is told of these.
@@ -356,7 +357,7 @@ def test_a_killed_listener_leaves_nothing_stale(world: World):
 @pytest.mark.django_db
 def test_closing_leaves_no_connection_behind(world: World):
     with running_feed():
-        assert len(listeners()) == 1
+        wait_until(lambda: len(listeners()) == 1)
     wait_until(lambda: listeners() == [])
 
 

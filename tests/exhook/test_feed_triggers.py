@@ -65,7 +65,7 @@ def _heard(listening: Any) -> list[Change]:
     with connection.cursor() as cursor:
         cursor.execute(f"NOTIFY {CHANNEL}, 'end'")
     payloads: list[str] = []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while "end" not in payloads:
         assert time.monotonic() < deadline
         listening.poll()

@@ -29,7 +29,7 @@ from exhookadmin.exhook.replies import ALLOW, DENY, EMPTY_SUCCESS
 from exhookadmin.exhook.service import new_provider
 from tests.exhook.server import V3, authenticate_request, authorize_request, client_request, method_of
 
-SECONDS = 30.0
+SECONDS = 60.0
 NEVER = float("inf")
 AUTHENTICATE = method_of(V3, Hook.CLIENT_AUTHENTICATE)
 AUTHORIZE = method_of(V3, Hook.CLIENT_AUTHORIZE)

@@ -5,7 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -156,7 +156,8 @@ def tcp_server(serve: Callable[[socket.socket], None]) -> Iterator[str]:
                     connection, _ = listening.accept()
                 except OSError:
                     return
-                with connection:
+                # The client may hang up at any moment.
+                with connection, suppress(OSError):
                     serve(connection)
 
         thread = threading.Thread(target=accept, daemon=True)

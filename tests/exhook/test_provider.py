@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,8 +21,9 @@ from audit.models import BrokerNode, Event, Session
 from audit.writer import write_facts
 from exhookadmin.exhook.hooks import Hook
 from exhookadmin.exhook.memory import Change
-from exhookadmin.exhook.replies import IGNORE
+from exhookadmin.exhook.replies import DENY, IGNORE
 from exhookadmin.exhook.versions import VERSIONS, Version
+from tests.endpoint import wait_until
 from tests.exhook.server import (
     V1,
     V3,
@@ -256,12 +258,13 @@ def test_a_login_that_cannot_be_served_in_time_is_refused(endpoint: Endpoint):
             authenticate_request(
                 V3, **PUMP | {"peerhost": f"10.0.{n // 250}.{n % 250}", "password": f"guess {n}"}
             ).SerializeToString(),
-            timeout=60,
+            timeout=600,
         )
         for n in range(1_100)
     ]
-    refused = [call.result() for call in calls[:20]]
-    assert len(refused) == 20
+    # Not just the first ones: those are what the threads are busy with.
+    wait_until(lambda: sum(call.done() for call in calls) >= 20)
+    assert {call.result() for call in calls if call.done()} == {DENY}
     assert "overloaded" in {fact.reason for fact in endpoint.facts}
     assert not endpoint.grants("a/b", **PUMP)
     for call in calls:
@@ -598,19 +601,16 @@ def test_a_repeated_question_is_answered_alike_until_something_changes(endpoint:
     assert len(write(endpoint)) == 3
 
 
-def test_a_device_s_last_instant_ends_even_what_is_repeated(endpoint: Endpoint):
-    device = create_device("pump-17")
+def test_a_device_s_last_instant_ends_even_what_is_repeated(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+):
+    device = create_device("pump-17", valid_until=timezone.now() + timedelta(seconds=200))
     create_rule(device, "allow", "publish", "up/#")
-    for seconds in (1, 10, 100):
-        until = timezone.now() + timedelta(seconds=seconds)
-        Device.objects.filter(pk=device.pk).update(valid_until=until)
-        endpoint.provider.directory.invalidate(Change(device_ids=frozenset({device.pk})))
-        if endpoint.grants("up/temperature", **PUMP):
-            break
-        assert timezone.now() >= until, "only a busy machine asks too late"
-    else:
-        pytest.fail("A hundred seconds were not enough to ask once.")
-    while timezone.now() < until:
-        time.sleep(0.01)
+    for _ in range(3):
+        assert endpoint.grants("up/temperature", **PUMP)
+    wall_clock, clock = time.time, endpoint.provider.directory.now
+    monkeypatch.setattr("exhookadmin.exhook.provider.time", SimpleNamespace(time=lambda: wall_clock() + 201))
+    ahead = clock() + 201
+    monkeypatch.setattr(endpoint.provider.directory, "_clock", lambda: ahead)
     assert not endpoint.grants("up/temperature", **PUMP)
     assert {event.reason for event in write(endpoint)} == {"no_longer_valid"}

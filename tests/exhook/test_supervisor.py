@@ -37,6 +37,7 @@ from tests.exhook.processes import (
     log_lines,
     metric,
     said,
+    web_processes,
     workers,
 )
 from tests.exhook.server import V1, V3, authenticate_request, authorize_request, method_of
@@ -44,7 +45,7 @@ from tests.exhook.unplugged import Plug, new_plug
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at through /proc")
 
-SECONDS = 20.0
+SECONDS = 60.0
 PUMP: dict[str, Any] = {"clientid": "pump-17", "username": "pump-17", "peerhost": "192.0.2.7"}
 
 
@@ -114,18 +115,22 @@ class Load:
 def test_a_killed_worker_is_replaced_and_no_other_call_fails(
     start_endpoint: StartEndpoint, pump: None
 ) -> None:
-    connections = 12
     with start_endpoint("--workers", "2") as endpoint, ExitStack() as stack:
         port = int(endpoint.address.rpartition(":")[2])
-        loads = [Load(stack.enter_context(channel(endpoint))) for _ in range(connections)]
-        for load in loads:
-            stack.callback(load.stop)
-        eventually(lambda: all(load.calls > 10 for load in loads))
         victim, survivor = workers(endpoint)
+        loads: list[Load] = []
+
+        def one_more() -> None:
+            loads.append(Load(stack.enter_context(channel(endpoint))))
+            stack.callback(loads[-1].stop)
+            eventually(lambda: loads[-1].calls > 10)
+
+        # The kernel gives each connection to whomever it likes.
+        while len(loads) < 12 or not (connections_of(victim, port) and connections_of(survivor, port)):
+            one_more()
         # On a slow machine a client may have given up a first attempt, which is still to be closed.
-        eventually(lambda: connections_of(victim, port) + connections_of(survivor, port) == connections)
+        eventually(lambda: connections_of(victim, port) + connections_of(survivor, port) == len(loads))
         held = connections_of(victim, port)
-        assert 0 < held < connections, "the kernel gave one worker everything"
 
         os.kill(victim, signal.SIGKILL)
         eventually(lambda: len(workers(endpoint) - {victim}) == 2 and ready(endpoint))
@@ -158,9 +163,13 @@ def test_counters_add_up_over_workers_and_outlive_them(start_endpoint: StartEndp
         eventually(lambda: metric(endpoint, name, **authorize) == 24)
         assert metric(endpoint, name, protocol="v3", outcome="allow", **authorize) == 12
         assert metric(endpoint, name, protocol="v1", reason="no_rule_matched", **authorize) == 12
-        assert metric(endpoint, "exhook_call_duration_seconds_count", **authorize) == 24
-        assert metric(endpoint, "exhook_worker_ready") == metric(endpoint, "exhook_workers") == 2
-        assert metric(endpoint, "exhook_feed_up") == metric(endpoint, "exhook_database_up") == 2
+        # A report may have come between the one count and the other.
+        eventually(lambda: metric(endpoint, "exhook_call_duration_seconds_count", **authorize) == 24)
+        assert metric(endpoint, "exhook_workers") == 2
+        for up in ("exhook_worker_ready", "exhook_feed_up", "exhook_database_up"):
+            eventually(lambda up=up: metric(endpoint, up) == 2)
+        facts: dict[str, Any] = {"name": "exhook_facts_recorded_total", "kind": "client.authorize"}
+        eventually(lambda: metric(endpoint, **facts) == 12)
 
         for worker in workers(endpoint):
             os.kill(worker, signal.SIGKILL)
@@ -169,13 +178,13 @@ def test_counters_add_up_over_workers_and_outlive_them(start_endpoint: StartEndp
         ask_on_many_connections()
         eventually(lambda: metric(endpoint, name, **authorize) == 48)
         # The facts of denials are in the database, or were when the workers died.
-        assert metric(endpoint, "exhook_facts_recorded_total", kind="client.authorize") == 24
+        eventually(lambda: metric(endpoint, **facts) == 24)
 
 
 def test_killing_the_supervisor_leaves_no_process(start_endpoint: StartEndpoint) -> None:
     with start_endpoint("--workers", "2", "--web", "127.0.0.1:0") as endpoint:
         # The web interface is two processes: gunicorn's own supervisor and its worker.
-        eventually(lambda: len(descendants(endpoint.process.pid)) == 4)
+        eventually(lambda: len(workers(endpoint)) == 2 and all(web_processes(endpoint)))
         family = descendants(endpoint.process.pid)
         endpoint.process.kill()
         endpoint.process.wait(SECONDS)
@@ -407,14 +416,14 @@ def test_readyz_and_health_checks_follow_what_may_be_answered(
     environment = {"DATABASE_URL": plug.url, "EXHOOK_FAIL_STATIC_SECONDS": "4"}
     with start_endpoint(**environment) as endpoint, channel(endpoint) as opened:
         eventually(lambda: ready(endpoint))
-        assert {health(endpoint, service) for service in services} == {"SERVING"}
+        eventually(lambda: {health(endpoint, service) for service in services} == {"SERVING"})
         assert publish(opened, "pump/1") == ALLOW
         plug.pull()
         eventually(lambda: "The database is away" in get(endpoint, "/readyz")[1])
+        eventually(lambda: "older than EXHOOK_FAIL_STATIC_SECONDS" in get(endpoint, "/readyz")[1])
         eventually(lambda: not ready(endpoint))
-        assert "older than EXHOOK_FAIL_STATIC_SECONDS" in get(endpoint, "/readyz")[1]
         eventually(lambda: {health(endpoint, service) for service in services} == {"NOT_SERVING"})
-        assert metric(endpoint, "exhook_database_up") == 0
+        eventually(lambda: metric(endpoint, "exhook_database_up") == 0)
         assert publish(opened, "pump/1") == DENY
         reason = {"outcome": "error", "reason": "database_unavailable"}
         eventually(lambda: metric(endpoint, "exhook_calls_total", **reason) == 1)
@@ -422,7 +431,7 @@ def test_readyz_and_health_checks_follow_what_may_be_answered(
         eventually(lambda: ready(endpoint))
         eventually(lambda: {health(endpoint, service) for service in services} == {"SERVING"})
         assert publish(opened, "pump/1") == ALLOW
-        assert get(endpoint, "/readyz")[1].count("database") == 0
+        eventually(lambda: get(endpoint, "/readyz")[1].count("database") == 0)
 
 
 def test_every_line_of_the_log_is_json(start_endpoint: StartEndpoint, plug: Plug, tmp_path: Path) -> None:
@@ -431,13 +440,12 @@ def test_every_line_of_the_log_is_json(start_endpoint: StartEndpoint, plug: Plug
     tls = {"EXHOOK_TLS_CERT": str(tmp_path / "server.pem"), "EXHOOK_TLS_KEY": str(tmp_path / "server.key")}
     arguments = ["--workers", "2", "--web", "127.0.0.1:0"]
     with start_endpoint(*arguments, DATABASE_URL=plug.url, **tls) as endpoint:
-        eventually(lambda: len(descendants(endpoint.process.pid)) == 4)
+        eventually(lambda: len(workers(endpoint)) == 2 and all(web_processes(endpoint)))
         with channel(endpoint) as opened, pytest.raises(grpc.RpcError):
             publish(opened, "a handshake that is none")
-        web = next(pid for pid in descendants(endpoint.process.pid) if descendants(pid))
-        [web_worker] = descendants(web)
+        [web_worker] = web_processes(endpoint)[1]
         os.kill(web_worker, signal.SIGKILL)
-        eventually(lambda: descendants(web) - {web_worker})
+        eventually(lambda: web_processes(endpoint)[1] - {web_worker})
         plug.pull()
         os.kill(next(iter(workers(endpoint))), signal.SIGKILL)
         eventually(lambda: said(endpoint, "worker cannot start: the database is away"))

@@ -43,29 +43,29 @@ class PortPlug(Plug):
     def __init__(self) -> None:
         database = connection.settings_dict
         self._target = (database["HOST"], int(database["PORT"]))
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._port = self._listener.getsockname()[1]
+        # Bound and not listening: whoever connects is refused, and nobody else is given the port meanwhile.
+        self._reservation = socket.socket()
+        self._reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reservation.bind(("127.0.0.1", 0))
+        self._port = self._reservation.getsockname()[1]
+        self._changing = threading.Lock()
         self._open: list[socket.socket] = []
         old, new = (f"@{host}:{port}/" for host, port in (self._target, ("127.0.0.1", self._port)))
         assert old in database_url()
         self.url = database_url().replace(old, new)
-        self._accept()
+        self.put_back()
 
     def pull(self) -> None:
-        # Closing alone would leave the thread that waits for a connection waiting.
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for end in self._open:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
-        self._open.clear()
+        with self._changing:
+            # Closing alone would leave the thread that waits for a connection waiting.
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+            for end in self._open:
+                _hang_up(end)
+            self._open.clear()
 
     def put_back(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", self._port))
-        self._accept()
-
-    def _accept(self) -> None:
         threading.Thread(target=self._serve, args=(self._listener,), daemon=True).start()
 
     def _serve(self, listener: socket.socket) -> None:
@@ -73,9 +73,21 @@ class PortPlug(Plug):
             while True:
                 near, _ = listener.accept()
                 far = socket.create_connection(self._target)
-                self._open += [near, far]
+                with self._changing:
+                    # It may have been pulled since this one was accepted.
+                    if listener.fileno() < 0:
+                        _hang_up(near)
+                        _hang_up(far)
+                        return
+                    self._open += [near, far]
                 for one, other in ((near, far), (far, near)):
                     threading.Thread(target=_pass_on, args=(one, other), daemon=True).start()
+
+
+def _hang_up(end: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()
 
 
 def _pass_on(source: socket.socket, sink: socket.socket) -> None:
