@@ -21,7 +21,7 @@ from audit.codec import encode
 from audit.dead_letters import DeadLetters
 from audit.fact import Fact
 from audit.positions import Moved
-from audit.spool import NotStored, Position, Spool, Sync, adopt, remove, spools
+from audit.spool import NotStored, Position, Spool, Sync, adopt, remove, segments, spools
 from audit.spool_reader import Move, SpoolReader
 from audit.writer import AWAY, Database
 
@@ -103,6 +103,7 @@ class Recorder:
         self._writer = threading.Thread(target=self._run, name="audit-writer", daemon=True)
         # Apart from the writer, which may wait for the database for long.
         self._tender = threading.Thread(target=self._tend, name="audit-spool", daemon=True)
+        self._dropping = threading.Lock()
         self.dropped: Counter[str] = Counter()
         self.taken = 0
         self.written = 0
@@ -130,9 +131,11 @@ class Recorder:
         try:
             self._spool.append(encode(fact))
         except NotStored as reason:
-            if not self.dropped:
-                logger.error("facts are dropped", extra={"reason": str(reason)})
-            self.dropped[fact.kind] += 1
+            # A Counter's first increment of a kind is no single step.
+            with self._dropping:
+                if not self.dropped:
+                    logger.error("facts are dropped", extra={"reason": str(reason)})
+                self.dropped[fact.kind] += 1
         else:
             self.taken += 1
 
@@ -281,7 +284,8 @@ class Recorder:
             self.failures += 1
             logger.exception("fact cannot be written and is set aside", extra={"event": str(batch[0].id)})
             if not self._set_aside(encode(batch[0]), type(error).__name__):
-                self.dropped[batch[0].kind] += 1
+                with self._dropping:
+                    self.dropped[batch[0].kind] += 1
             reader.release(count, stored=False)
         else:
             reader.release(count)
@@ -327,6 +331,9 @@ class Recorder:
     def _release_orphan(self) -> None:
         if self._orphan is not None:
             self._orphans_unreadable += self._orphan.reader.unreadable
+            # Its process may have ended properly, and the lock file be of our own making.
+            if not segments(self._orphan.directory):
+                remove(self._orphan.directory)
             os.close(self._orphan.lock)
             self._orphan = None
 
@@ -338,5 +345,6 @@ class Recorder:
             logger.exception("what cannot be written cannot be set aside either, and is dropped")
             return False
         self.set_aside += 1
-        self.dropped.update(gone)
+        with self._dropping:
+            self.dropped.update(gone)
         return True

@@ -56,6 +56,13 @@ def wait_until(holds: Callable[[], Any], seconds: float = 60.0) -> None:
 
 
 @pytest.fixture
+def patient_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker in this process and its devices wait longer than real ones: others need the machine."""
+    monkeypatch.setattr("exhookadmin.exhook.demo.bridge.REQUEST_SECONDS", 60.0)
+    monkeypatch.setattr("exhookadmin.exhook.demo.devices.ANSWER_SECONDS", 60.0)
+
+
+@pytest.fixture
 def start_endpoint(
     transactional_db: None, same_partitions_afterwards: None, tmp_path: Path
 ) -> Iterator[StartEndpoint]:

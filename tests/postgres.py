@@ -38,6 +38,8 @@ SERVER_SETTINGS = {
     "full_page_writes": "off",
     "synchronous_commit": "off",
     "max_connections": "200",
+    # It would lock tables, and be among those who are connected, at moments of its own.
+    "autovacuum": "off",
     "timezone": "UTC",
 }
 

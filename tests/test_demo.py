@@ -34,6 +34,8 @@ from exhookadmin.exhook.demo.broker import PortTaken, running_broker
 from exhookadmin.exhook.demo.devices import ACCEPTED, NOT_AUTHORIZED, REFUSED, MqttDevice, connected
 from tests.endpoint import StartEndpoint, child_environment, wait_until
 
+pytestmark = pytest.mark.usefixtures("patient_broker")
+
 PASSWORD = "correct horse"
 
 
@@ -242,7 +244,7 @@ def demo(start_endpoint: StartEndpoint, tmp_path: Path) -> Iterator[Any]:
     for process in started:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=60)
+            process.communicate(timeout=200)
 
 
 def endpoint_in(output: str) -> str:

@@ -550,6 +550,32 @@ def test_a_spool_that_holds_other_things_is_looked_at_once_and_left(
     assert len(caplog.records) == 1
 
 
+def test_a_spool_that_was_adopted_just_when_its_process_removed_it_leaves_nothing(tmp_path: Path):
+    """All that is there is the lock file, made anew by whoever adopts."""
+    (tmp_path / "000000000000-0b0b0b0b0b0b").mkdir()
+    recorder = Recorder(tmp_path, PLENTY, store=Told(len))
+    recorder._orphan = recorder._next_orphan()
+    assert recorder._orphan is not None
+    assert recorder.close() == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_drops_of_many_threads_are_all_counted(tmp_path: Path):
+    recorder = Recorder(tmp_path, 0, store=Told(len))
+    threads = [threading.Thread(target=record_many, args=(recorder, 500)) for _ in range(8)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(SECONDS)
+    finally:
+        sys.setswitchinterval(interval)
+    assert recorder.dropped == {"client.authorize": 4_000}
+    recorder.close()
+
+
 def test_a_piece_that_was_torn_is_counted_and_the_rest_is_written(stuck: Stuck, tmp_path: Path):
     gone = Recorder(tmp_path, PLENTY)
     record_many(gone, 3)

@@ -22,7 +22,7 @@ GRAVE = ("serious", "critical")
 """What axe-core calls the violations that shut people out."""
 
 # On a busy machine a page may take its time; what never comes still ends a test.
-PATIENCE_MS = 30_000
+PATIENCE_MS = 90_000
 
 
 @pytest.fixture(scope="package")
@@ -53,8 +53,11 @@ class Site:
 
     def click(self, target: str | Locator) -> None:
         """As whoever sees the whole page first: a click before its scripts have run goes nowhere."""
+        place = self.page.locator(target).first if isinstance(target, str) else target
+        # In this order: what was clicked before may have led to the page that has it.
+        place.wait_for()
         self.page.wait_for_load_state()
-        (self.page.locator(target).first if isinstance(target, str) else target).click()
+        place.click()
 
     def log_in(self, name: str, password: str) -> None:
         """By the form, which whoever comes without a session is sent to."""

@@ -1,9 +1,11 @@
 """From a denial to its cause, to a better rule, to the proof: with a keyboard and a mouse, as staff would."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from accounts.models import Device, DeviceGroup
 from accounts.services import create_device, save_group
@@ -37,8 +39,7 @@ def test_from_a_denial_to_a_better_rule(site: Site, tmp_path: Path) -> None:
     site.page.wait_for_selector("text=Then and now are the same")
     decides = site.page.locator(".exhook-decides")
     assert "deny publish site/+/log" in decides.inner_text()
-    recorded = site.page.locator("time").first
-    assert recorded.get_attribute("title", timeout=1000).endswith(" UTC")  # type: ignore[union-attr]
+    expect(site.page.locator("time").first).to_have_attribute("title", re.compile(" UTC$"))
     site.look(tmp_path / "why.png")
 
     site.click(decides.locator("text=policy fleet basics"))

@@ -55,6 +55,7 @@ def test_the_home_shows_how_things_are(site: Site, tmp_path: Path, settings: Any
     site.open("/admin/")
     site.page.wait_for_selector("text=No endpoint is running at 127.0.0.1:1")
     # The hour may change while the page is being looked at.
+    site.page.wait_for_selector("svg.exhook-chart-denials rect", state="attached")
     assert site.page.locator("svg.exhook-chart-denials rect").count() in (23, 24)
     site.look(tmp_path / "home.png")
     site.click("summary:has-text('As a table')")

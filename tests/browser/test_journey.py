@@ -15,7 +15,7 @@ from exhookadmin.exhook.demo.devices import ACCEPTED, MqttDevice, connected
 from tests.browser.conftest import Site, Visit
 from tests.endpoint import StartEndpoint, wait_until
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("patient_broker")]
 
 TOPIC = "site/pump-17/level"
 

@@ -47,6 +47,7 @@ def test_a_new_device_and_its_token(site: Site) -> None:
 def test_going_on_and_back_does_not_bring_the_token_back(site: Site) -> None:
     token = add_device(site, "pump-17")
     site.click("text=go to the device")
+    site.page.wait_for_selector("#token", state="detached")
     site.page.wait_for_load_state("networkidle")
     assert token not in site.page.content()
     site.page.go_back()
@@ -84,7 +85,8 @@ def test_further_credentials_are_made_revoked_and_restored_on_the_device(site: S
     site.click(f"{row} >> text=Revoke")
     site.page.wait_for_selector("text=admits nobody any more")
     assert not Credential.objects.get(label="second").enabled
-    assert site.page.is_visible(f"{row} >> text=Restore"), "the tab with the credentials is open again"
+    # The tab with the credentials is open again.
+    site.page.wait_for_selector(f"{row} >> text=Restore")
     site.click(f"{row} >> text=Restore")
     site.page.wait_for_selector("text=is live again")
     assert Credential.objects.get(label="second").enabled

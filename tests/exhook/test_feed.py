@@ -699,6 +699,39 @@ def test_it_tells_how_it_is(world: World, directory: Directory, feed: Feed):
     assert feed.lag_seconds < 60
 
 
+def test_its_state_is_told_last(world: World, monkeypatch: pytest.MonkeyPatch, outage: Outage):
+    """Whoever sees that it is lost, or back, finds all that follows from it; a count, when it was."""
+    seen: dict[str, list[Any]] = {"state": [], "applied": []}
+
+    class Watched(Feed):
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name == "state" and hasattr(self, "_following"):
+                seen[name].append((value, self.last_error, self._directory.database_away, self._interrupted))
+            if name == "applied" and value:
+                seen[name].append(self.applied_at)
+            super().__setattr__(name, value)
+
+    directory = new_provider(lambda fact: None).directory
+    directory.load_policies()
+    feed = Watched(directory)
+    feed.start()
+    try:
+        wait_until(lambda: feed.state != FeedState.LOST)
+        Credential.objects.update(enabled=False)
+        wait_until(lambda: feed.applied == 1)
+        outage.begin()
+        wait_until(lambda: feed.state == FeedState.LOST)
+        outage.end()
+        wait_until(lambda: feed.state != FeedState.LOST)
+    finally:
+        feed.close()
+    error, following = feed.last_error, feed.state
+    assert seen["state"][0] == (following, "", False, False)
+    assert (FeedState.LOST, error, True) in [each[:3] for each in seen["state"]]
+    assert seen["state"][-1] == (following, error, False, False)
+    assert seen["applied"] == [feed.applied_at]
+
+
 def test_closing_ends_its_thread(world: World):
     with running_feed() as (_, feed):
         thread = feed._thread

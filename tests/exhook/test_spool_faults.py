@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -305,9 +306,18 @@ def fill_until_facts_are_dropped(endpoint: Endpoint, opened: grpc.Channel) -> li
 
 def reported_since(endpoint: Endpoint) -> None:
     """Returns when what its one worker reports is as of now, or later. Each report takes processor time."""
-    for _ in range(2):
-        spent = metric(endpoint, "exhook_worker_cpu_seconds_total")
-        eventually(lambda spent=spent: metric(endpoint, "exhook_worker_cpu_seconds_total") != spent)
+
+    def spent() -> float:
+        return metric(endpoint, "exhook_worker_cpu_seconds_total")
+
+    # The next report may be on its way already.
+    for before in (spent, spent):
+        known = before()
+        eventually(partial(_differs, spent, known))
+
+
+def _differs(value: Callable[[], float], known: float) -> bool:
+    return value() != known
 
 
 def until_one_is_kept(opened: grpc.Channel) -> None:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,10 @@ def pump(transactional_db: None) -> None:
 
 def ready(endpoint: Endpoint) -> bool:
     return get(endpoint, "/readyz")[0] == 200
+
+
+def reports(endpoint: Endpoint, name: str, value: float) -> bool:
+    return metric(endpoint, name) == value
 
 
 class Load:
@@ -167,7 +172,7 @@ def test_counters_add_up_over_workers_and_outlive_them(start_endpoint: StartEndp
         eventually(lambda: metric(endpoint, "exhook_call_duration_seconds_count", **authorize) == 24)
         assert metric(endpoint, "exhook_workers") == 2
         for up in ("exhook_worker_ready", "exhook_feed_up", "exhook_database_up"):
-            eventually(lambda up=up: metric(endpoint, up) == 2)
+            eventually(partial(reports, endpoint, up, 2))
         facts: dict[str, Any] = {"name": "exhook_facts_recorded_total", "kind": "client.authorize"}
         eventually(lambda: metric(endpoint, **facts) == 12)
 

@@ -13,8 +13,9 @@ from django.core.management import CommandError, call_command
 
 from accounts.models import Credential, Device
 from acl.models import Rule
+from exhookadmin.fleet.importing import BATCH
 from exhookadmin.fleet.models import ImportRun
-from tests.endpoint import child_environment, wait_until
+from tests.endpoint import child_environment
 from tests.programs import ROOT
 
 pytestmark = pytest.mark.django_db
@@ -130,23 +131,34 @@ def test_many_findings_are_cut_short_on_the_terminal_only(file, tmp_path):
     assert len(report.read_text().splitlines()) == 81
 
 
+KILLED = """
+import os, signal, sys, django
+django.setup()
+from django.core.management import call_command
+from exhookadmin.fleet.importing import BATCH
+from exhookadmin.fleet.models import ImportRun
+save = ImportRun.save
+def save_or_die(run, *arguments, **options):
+    if run.records > 2 * BATCH:
+        os.kill(os.getpid(), signal.SIGKILL)
+    save(run, *arguments, **options)
+ImportRun.save = save_or_die
+call_command("import", "devices-csv", sys.argv[1])
+"""
+"""Dies with the third batch stored and not committed."""
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_kill_loses_nothing_and_the_next_call_goes_on(file, tmp_path):
-    count = 8_000
+    count = 5 * BATCH
     path = file("username,description\n" + "".join(f"p{number},d\n" for number in range(count)))
     var = tmp_path / "var"
     var.mkdir()
-    command = [sys.executable, str(ROOT / "manage.py"), "import", "devices-csv", path]
-    environment = {**os.environ, **child_environment(Path(var))}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    try:
-        wait_until(lambda: ImportRun.objects.filter(records__gt=0).exists(), seconds=60)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
+    environment = {**os.environ, **child_environment(Path(var)), "PYTHONPATH": str(ROOT)}
+    killed = subprocess.run([sys.executable, "-c", KILLED, path], env=environment, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     run_ = ImportRun.objects.get()
-    assert Device.objects.count() == run_.records
-    assert 0 < run_.records < count
+    assert Device.objects.count() == run_.records == 2 * BATCH
     assert run_.outcomes == {"created": run_.records}
     assert run("devices-csv", path) == f"{count:,} created.\n"
     assert Device.objects.count() == count

@@ -79,6 +79,11 @@ class EmqxBridge(BaseAuthPlugin, BaseTopicPlugin):
         """The endpoint has said which hooks it wants."""
         return bool(self._declared)
 
+    @property
+    def connected(self) -> bool:
+        """There is a client of whose end the endpoint has not been told."""
+        return bool(self._clients)
+
     async def close(self) -> None:
         if self._channel is not None:
             await self._call(Hook.PROVIDER_UNLOADED)

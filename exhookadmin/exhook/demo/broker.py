@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,7 +13,9 @@ from amqtt.errors import BrokerError
 from exhookadmin.exhook.demo.bridge import EmqxBridge, EndpointSilent
 
 BRIDGE = f"{EmqxBridge.__module__}.{EmqxBridge.__qualname__}"
-STOP_SECONDS = 20.0
+STOP_SECONDS = 60.0
+GOODBYE_SECONDS = 10.0
+"""So long the broker waits, when it is stopped, for the last clients to be gone."""
 
 
 class PortTaken(Exception):
@@ -39,7 +42,7 @@ def running_broker(
         try:
             yield bound
         finally:
-            asyncio.run_coroutine_threadsafe(broker.shutdown(), loop).result(STOP_SECONDS)
+            asyncio.run_coroutine_threadsafe(_stop(broker), loop).result(STOP_SECONDS)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(STOP_SECONDS)
@@ -55,7 +58,7 @@ async def _start(
             "plugins": {BRIDGE: {"target": target, "version": version}},
         }
     )
-    bridge = next(plugin for plugin in broker.plugins_manager.plugins if isinstance(plugin, EmqxBridge))
+    bridge = _bridge_of(broker)
     bridge.failed = failed or bridge.failed
     try:
         await broker.start()
@@ -69,3 +72,15 @@ async def _start(
     bound: int = broker._servers["default"].instance.sockets[0].getsockname()[1]
     bridge.config.port = bound
     return broker, bound
+
+
+async def _stop(broker: Broker) -> None:
+    # Who has just said goodbye may not have been heard yet, and amqtt would not tell of it any more.
+    bridge, patience = _bridge_of(broker), time.monotonic() + GOODBYE_SECONDS
+    while bridge.connected and time.monotonic() < patience:
+        await asyncio.sleep(0.01)
+    await broker.shutdown()
+
+
+def _bridge_of(broker: Broker) -> EmqxBridge:
+    return next(plugin for plugin in broker.plugins_manager.plugins if isinstance(plugin, EmqxBridge))

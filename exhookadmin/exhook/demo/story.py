@@ -63,8 +63,9 @@ def run(wishes: Wishes, say: Say) -> None:
         def tell(device: str, what: str) -> None:
             say_in_turn(f"{time.strftime('%H:%M:%S')}  {device:<15} {what}")
 
-        until = float("inf") if wishes.seconds is None else time.monotonic() + wishes.seconds
         with living(fleet, port, tell) as go_on:
+            # From when they are all there, which on a busy machine takes a while.
+            until = float("inf") if wishes.seconds is None else time.monotonic() + wishes.seconds
             while time.monotonic() < until and not wishes.told_to_stop():
                 go_on()
                 time.sleep(TICK_SECONDS)
