@@ -102,7 +102,9 @@ def workers(endpoint: Endpoint) -> set[int]:
 
 def web_processes(endpoint: Endpoint) -> tuple[set[int], set[int]]:
     """Of the web interface: gunicorn's own supervisor, and its workers."""
-    masters = {pid for pid in descendants(endpoint.process.pid) if "exhookadmin.exhook.web" in command_line(pid)}
+    masters = {
+        pid for pid in descendants(endpoint.process.pid) if "exhookadmin.exhook.web" in command_line(pid)
+    }
     workers_of = {pid: descendants(pid) & masters for pid in masters}
     below = set[int]().union(*workers_of.values())
     return masters - below, {pid for pid in below if lives(pid)}

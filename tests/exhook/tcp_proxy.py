@@ -46,11 +46,16 @@ class Proxy:
                     ).start()
 
     def _pass_on(self, source: socket.socket, target: socket.socket, rewrite: Rewrite) -> None:
-        with contextlib.suppress(OSError):
+        try:
             while data := source.recv(65536):
                 self._flows.wait()
                 target.sendall(rewrite(data))
             target.shutdown(socket.SHUT_WR)
+        except OSError:
+            # Whose end was reset has gone. The server would wait for him for ever, with all his locks.
+            for end in (source, target):
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager

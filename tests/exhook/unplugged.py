@@ -91,10 +91,15 @@ def _hang_up(end: socket.socket) -> None:
 
 
 def _pass_on(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
+    try:
         while data := source.recv(65536):
             sink.sendall(data)
         sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        # Whose end was reset has gone. The server would wait for him for ever, with all his locks.
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
 
 
 def new_plug(directory: Path) -> Plug:
