@@ -430,8 +430,9 @@ def server(transactional_db: None) -> Iterator[Server]:
         command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "migrate", "-v", "0"]
         environment = {**os.environ, "DATABASE_URL": server.url, "DJANGO_SETTINGS_MODULE": "tests.settings"}
         subprocess.run(command, env=environment, check=True)
-        ask(server, "ALTER SYSTEM SET synchronous_commit = on")
-        ask(server, "SELECT pg_reload_conf()")
+        # What the server is started with is stronger than its file, and this is stronger than that.
+        ask(server, "ALTER DATABASE postgres SET synchronous_commit = on")
+        assert ask(server, "SHOW synchronous_commit") == [("on",)]
         yield server
 
 
