@@ -1,12 +1,11 @@
 """Rows into a table, many at once, as fast as the database takes them: by COPY, where it is PostgreSQL."""
 
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import Error, connection, transaction
 from psycopg2.extras import execute_values
 
 from audit.copy_text import Values, copy_line
@@ -17,8 +16,9 @@ from audit.rows import COLUMNS, values_of
 
 TABLE = Event._meta.db_table
 NAMES = ", ".join(COLUMNS)
-READ_BYTES = 1024 * 1024
 ROWS_A_STATEMENT = 500
+ROWS_A_PIECE = 250
+"""So few that a processor's own cache holds them while they become lines."""
 
 
 def insert_events(rows: Sequence[Row]) -> None:
@@ -29,7 +29,14 @@ def insert_events(rows: Sequence[Row]) -> None:
     """
     with transaction.atomic():
         if connection.vendor == "postgresql":
-            _copy(TABLE, COLUMNS, event_lines(rows))
+            _copy(
+                TABLE,
+                COLUMNS,
+                (
+                    event_lines(rows[begin : begin + ROWS_A_PIECE])
+                    for begin in range(0, len(rows), ROWS_A_PIECE)
+                ),
+            )
         else:
             _insert_many(TABLE, COLUMNS, [values_of(row) for row in rows])
 
@@ -37,7 +44,7 @@ def insert_events(rows: Sequence[Row]) -> None:
 def insert_rows(table: str, columns: Sequence[str], rows: Sequence[Values]) -> None:
     """Inserts rows into any table; their values are in the order of the columns."""
     if connection.vendor == "postgresql":
-        _copy(table, columns, "".join([copy_line(row) for row in rows]))
+        _copy(table, columns, (copy_line(row) for row in rows))
     else:
         _insert_many(table, columns, rows)
 
@@ -56,11 +63,33 @@ def insert_new_events(rows: Sequence[Row]) -> set[UUID]:
     return set(new)
 
 
-def _copy(table: str, columns: Sequence[str], lines: str) -> None:
-    with connection.cursor() as cursor, connection.wrap_database_errors:
-        cursor.cursor.copy_expert(
-            f"COPY {table} ({', '.join(columns)}) FROM STDIN", io.BytesIO(lines.encode()), READ_BYTES
-        )
+class _Pieces:
+    """Text as a file that COPY reads: PostgreSQL stores one piece while the next is made."""
+
+    def __init__(self, pieces: Iterator[str]) -> None:
+        self._pieces = pieces
+        self.error: Exception | None = None
+        """What making a piece raised; psycopg2 only tells of a query that was cancelled."""
+
+    def read(self, _: int) -> bytes:
+        """The next piece, of any length; nothing at the end."""
+        try:
+            return next(self._pieces, "").encode()
+        except Exception as error:
+            self.error = error
+            # Its words would be in PostgreSQL's log.
+            raise RuntimeError("a row cannot be written") from None
+
+
+def _copy(table: str, columns: Sequence[str], lines: Iterator[str]) -> None:
+    pieces = _Pieces(lines)
+    try:
+        with connection.cursor() as cursor, connection.wrap_database_errors:
+            cursor.cursor.copy_expert(f"COPY {table} ({', '.join(columns)}) FROM STDIN", pieces)
+    except Error:
+        if pieces.error is not None:
+            raise pieces.error from None
+        raise
 
 
 def _insert_ignoring_conflicts(rows: Sequence[Values]) -> set[UUID]:

@@ -98,8 +98,9 @@ class Fact(Struct, frozen=True, array_like=True, gc=False):
     id: UUID = field(default=UUID(int=0))
 
     def __post_init__(self) -> None:
-        if not self.id.int:
-            force_setattr(self, "id", new_event_id(self.time))
+        if self.id.int:
+            return  # One that was made before, and comes from a spool or a table.
+        force_setattr(self, "id", new_event_id(self.time))
         # One look at all of them together: nearly every fact is short and clean.
         together = "".join(_bounded_texts(self))
         if len(together) <= NAME_CHARACTERS and "\x00" not in together:

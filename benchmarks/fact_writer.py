@@ -124,7 +124,7 @@ def _prepare_spool(count: int) -> Any:
 def _prepare_copy(count: int) -> Any:
     from django.db import connection
 
-    from audit.copying import NAMES, READ_BYTES, TABLE
+    from audit.copying import NAMES, TABLE
     from audit.event_lines import event_lines
     from audit.folding import Row
     from benchmarks.facts import refusals
@@ -133,7 +133,7 @@ def _prepare_copy(count: int) -> Any:
 
     def copy() -> None:
         with connection.cursor() as cursor:
-            cursor.cursor.copy_expert(f"COPY {TABLE} ({NAMES}) FROM STDIN", io.BytesIO(lines), READ_BYTES)
+            cursor.cursor.copy_expert(f"COPY {TABLE} ({NAMES}) FROM STDIN", io.BytesIO(lines), 1024 * 1024)
 
     return copy
 

@@ -71,3 +71,15 @@ def test_many_rows_around_conflicts():
     insert_events([Row(fact) for fact in many[::2]])
     assert insert_new_events([Row(fact) for fact in many]) == {fact.id for fact in many[1::2]}
     assert Event.objects.count() == len(many)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("rubbish", [{"reason": "\ud800"}, {"time": 1e300}], ids=["half a pair", "no year"])
+def test_a_row_that_cannot_be_written_is_no_outage(rubbish: dict[str, Any]):
+    """Among many others: PostgreSQL itself only says that the query was cancelled, which is tried again."""
+    rows = [Row(Fact(Kind.AUTHORIZE)) for _ in range(600)]
+    with transaction.atomic():
+        with pytest.raises((ValueError, OverflowError)):
+            insert_events([*rows, Row(Fact(Kind.AUTHORIZE, id=UUID(int=7), **rubbish))])
+        insert_events(rows)
+    assert Event.objects.count() == len(rows)
