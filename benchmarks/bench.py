@@ -75,7 +75,7 @@ FULL = Plan(
     import_rounds=3,
     import_beside=100_000,
     small_import=10_000,
-    large_import=200_000,
+    large_import=1_000_000,
 )
 QUICK = Plan(
     transports=("grpcio",),

@@ -42,7 +42,7 @@ LINES = {
     "workers": (3, "calls for each CPU second, 2 workers ÷ 1, native"),
     "hooks": (12, "session.subscribed, native: recorded ÷ answered only"),
     "changes": (6, "commit → effective in all workers, PostgreSQL: median"),
-    "recording": (4, "facts, from the spool to rows ÷ plain COPY"),
+    "recording": (5, "facts, from the spool to rows ÷ plain COPY"),
     "imports": (4, "import of 500 devices with tokens ÷ plain bulk insert"),
     "explorer": (2, "the log’s first page, time with 2,000 events ÷ with 200"),
 }
