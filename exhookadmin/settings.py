@@ -208,6 +208,7 @@ TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
 # Twelve hours after the last page, and with the browser.
 SESSION_COOKIE_AGE = 12 * 3600
 SESSION_SAVE_EVERY_REQUEST = True
+SESSION_ENGINE = "exhookadmin.staff.sessions"
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 X_FRAME_OPTIONS = "DENY"
 
