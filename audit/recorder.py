@@ -133,9 +133,10 @@ class Recorder:
         except NotStored as reason:
             # A Counter's first increment of a kind is no single step.
             with self._dropping:
-                if not self.dropped:
-                    logger.error("facts are dropped", extra={"reason": str(reason)})
+                first = not self.dropped
                 self.dropped[fact.kind] += 1
+            if first:
+                logger.error("facts are dropped", extra={"reason": str(reason)})
         else:
             self.taken += 1
 
