@@ -21,9 +21,8 @@ python := .venv/bin/python
 on_localhost := HTTPS_ONLY=false
 # tests.settings reads no .env; without DATABASE_URL it makes a SQLite file of its own.
 on_sqlite := env -u DATABASE_URL DJANGO_SETTINGS_MODULE=tests.settings
-pytest := $(python) -m pytest -n 2
-# tests/test_*.py that reach no database, or bring their own
-no_database := benchmarks chromium furniture layering postgres settings words
+# One more than a small machine has cores: many tests wait for processes of their own.
+pytest := $(python) -m pytest -n 3
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.* ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.* ## /\1\t/' | sort \
@@ -45,10 +44,9 @@ test: test-sqlite test-postgres ## all tests, on SQLite and then on PostgreSQL
 test-sqlite: setup-dev browser ## all tests, on SQLite
 	$(on_sqlite) $(pytest) $(PYTEST_ARGS)
 
-# Left out: pure code, the project's own furniture, and pages in a browser, which no database changes.
+# Once more what reaches a database; pure code, and pages in a browser, it does not change.
 test-postgres: setup-dev ## the tests that reach a database, on a throw-away PostgreSQL
-	$(python) -m tests.postgres -- $(pytest) -m "not browser and not torture" --ignore-glob="tests/*/core" \
-	    --ignore=tests/protos $(no_database:%=--ignore=tests/test_%.py) $(PYTEST_ARGS)
+	$(python) -m tests.postgres -- $(pytest) --database-only $(PYTEST_ARGS)
 
 torture: setup-dev ## what takes minutes: a million events, and a process that is killed again and again
 	$(on_sqlite) $(python) -m pytest -m torture -o faulthandler_timeout=1800 $(PYTEST_ARGS)

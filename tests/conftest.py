@@ -32,6 +32,28 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 PACKAGES = ("accounts", "acl", "audit", "exhookadmin", "benchmarks", "protos")
 
 
+DATABASE_FIXTURES = {"db", "transactional_db", "django_db_reset_sequences", "django_db_serialized_rollback"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database-only", action="store_true", help="leave out what reaches no database, or needs a browser"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--database-only"):
+        kept = [item for item in items if _reaches_database(item)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+        items[:] = kept
+
+
+def _reaches_database(item: pytest.Item) -> bool:
+    fixtures = DATABASE_FIXTURES.intersection(getattr(item, "fixturenames", ()))
+    marked = item.get_closest_marker("django_db") is not None
+    return bool(fixtures or marked) and item.get_closest_marker("browser") is None
+
+
 def pytest_collection_finish() -> None:
     """Loads all modules, so that the same commit gives the same result whatever else runs, and before.
 

@@ -1,6 +1,7 @@
 """A real browser on a real server. What no page may do is watched on every page of every test."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ GRAVE = ("serious", "critical")
 
 # On a busy machine a page may take its time; what never comes still ends a test.
 PATIENCE_MS = 90_000
+
+REST_SECONDS = 5.0
 
 
 @pytest.fixture(scope="package")
@@ -68,9 +71,15 @@ class Site:
         self.page.wait_for_url("**/admin/")
 
     def width_problems(self) -> list[str]:
-        """A page must not be wider than the window."""
-        wide, window = self.page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
-        return [f"{self.page.url} scrolls sideways: {wide} of {window} pixels"] if wide > window else []
+        """A page must not be wider than the window, once it has come to rest."""
+        ends = time.monotonic() + REST_SECONDS
+        while True:
+            wide, window = self.page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+            if wide <= window:
+                return []
+            if time.monotonic() > ends:
+                return [f"{self.page.url} scrolls sideways: {wide} of {window} pixels"]
+            self.page.wait_for_timeout(50)
 
     def barriers(self, *rules: str) -> list[str]:
         """What axe-core finds on the page that shuts people out: rule, element, and what is wrong there.
