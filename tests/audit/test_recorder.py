@@ -25,6 +25,7 @@ from tests.audit.store import Told
 from tests.audit.test_presence import down, up
 from tests.outage import Outage
 
+THREADS = 8
 SECONDS = 60.0
 TOO_LARGE = 2**70
 """A rule's id that no database takes."""
@@ -47,6 +48,20 @@ def bytes_of(facts: Sequence[Fact]) -> int:
 def record_many(recorder: Recorder, number: int) -> None:
     for each in range(number):
         recorder.record(denied(each))
+
+
+def record_from_many_threads(recorder: Recorder, number: int) -> None:
+    """So many each, changing threads as often as can be."""
+    threads = [threading.Thread(target=record_many, args=(recorder, number)) for _ in range(THREADS)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(SECONDS)
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def dead_letters(root: Path) -> list[Fact | None]:
@@ -150,19 +165,10 @@ def test_none_of_many_threads_facts_is_lost_or_miscounted(stuck: Stuck, tmp_path
     """Hooks are answered on the event loop and in the bulkheads at once."""
     limit = bytes_of([denied(10)]) * 3_000
     recorder = Recorder(tmp_path, limit, store=Told(stuck))
-    threads = [threading.Thread(target=record_many, args=(recorder, 1_000)) for _ in range(8)]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(SECONDS)
-    finally:
-        sys.setswitchinterval(interval)
+    record_from_many_threads(recorder, 1_000)
     assert recorder.waiting + recorder.dropped.total() == 8_000
     assert 2_500 < recorder.waiting < 3_500
-    assert recorder.spool_bytes <= limit + len(threads) * bytes_of([denied(1000)])
+    assert recorder.spool_bytes <= limit + THREADS * bytes_of([denied(1000)])
     stuck.go_on.set()
     recorder.start()
     assert recorder.close(SECONDS) == 0
@@ -562,16 +568,7 @@ def test_a_spool_that_was_adopted_just_when_its_process_removed_it_leaves_nothin
 
 def test_drops_of_many_threads_are_all_counted(tmp_path: Path):
     recorder = Recorder(tmp_path, 0, store=Told(len))
-    threads = [threading.Thread(target=record_many, args=(recorder, 500)) for _ in range(8)]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(SECONDS)
-    finally:
-        sys.setswitchinterval(interval)
+    record_from_many_threads(recorder, 500)
     assert recorder.dropped == {"client.authorize": 4_000}
     recorder.close()
 
